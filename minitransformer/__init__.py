@@ -1,0 +1,1 @@
+"""A tiny GPT written by hand, and the fine-tuning methods that the lessons build on it."""

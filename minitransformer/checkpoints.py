@@ -1,0 +1,70 @@
+"""The pretrained bases that ship with the course: safetensors for the weights, a JSON card beside each."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from minitransformer.model import GPT, GPTConfig
+
+FOLDER = Path(__file__).parent / "pretrained"
+
+
+def base_names(folder: Path = FOLDER) -> list[str]:
+    """Names of the bases that are there."""
+    return sorted(file.stem for file in folder.glob("*.json"))
+
+
+def load_card(name: str, folder: Path = FOLDER) -> dict:
+    """Read a base's card: its config, data, seed, steps, accuracies, and the command that made it.
+
+    Raises:
+        ValueError: no base of that name is there, or its card is damaged.
+    """
+    if name not in base_names(folder):
+        raise ValueError(f"there is no base {name!r}; there are: {', '.join(base_names(folder)) or 'none'}")
+    try:
+        card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        GPTConfig(**card["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the card {folder / name}.json is damaged ({error}); {remedy(name)}") from None
+    return card
+
+
+def load_base(name: str = "tiny", device: torch.device | str = "cpu", folder: Path = FOLDER) -> GPT:
+    """Load a pretrained base, in evaluation mode.
+
+    Args:
+        name: `nano`, `tiny`, `small` (the skills base, 32, 64 and 128 wide) or `docs` (the character model).
+        device: where the weights go.
+        folder: where the bases are.
+
+    Raises:
+        ValueError: no base of that name is there, or its files are damaged.
+    """
+    card = load_card(name, folder)
+    file = folder / f"{name}.safetensors"
+    try:
+        digest = sha256(file)
+        weights = load_file(file, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error}); {remedy(name)}") from None
+    if digest != card["sha256"]:
+        raise ValueError(f"{file} is damaged (its checksum is not the card's); {remedy(name)}")
+    with torch.device("meta"):
+        model = GPT(GPTConfig(**card["config"]))
+    model.load_state_dict(weights, assign=True)
+    return model.requires_grad_().eval()
+
+
+def sha256(file: Path) -> str:
+    """Checksum of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def remedy(name: str) -> str:
+    """What to do about a damaged base."""
+    return f"restore it with `git checkout -- {FOLDER.name}` or make it anew: `python -m minitransformer pretrain {name}`"

@@ -1,0 +1,120 @@
+"""The comparison: every method on every rung, with the same base, the same budget and the same measurements."""
+
+import csv
+import io
+import json
+import statistics
+from pathlib import Path
+
+from minitransformer.methods import METHODS
+from minitransformer.plots import accuracy_over_parameters, save
+from minitransformer.runs import Run, execute, plan, write_text
+
+COLUMNS = {  # name in the files -> heading and format in the printed table
+    "task": ("task", "{}"),
+    "method": ("method", "{}"),
+    "trained": ("trained", "{:,}"),
+    "percent": ("% of model", "{:.2f}"),
+    "score": ("score", "{:.2f}"),
+    "score_min": ("min", "{:.2f}"),
+    "score_max": ("max", "{:.2f}"),
+    "score_base": ("base", "{:.2f}"),
+    "kept": ("kept", "{:.2f}"),
+    "kept_base": ("of", "{:.2f}"),
+    "step_ms": ("ms/step", "{:.1f}"),
+    "latency": ("latency", "{:.2f}x"),
+    "megabytes_for_backward": ("MB kept", "{:.2f}"),
+    "mergeable": ("mergeable", "{}"),
+}
+
+
+def compare(
+    tasks: list[str],
+    methods: list[str],
+    seeds: int,
+    out: Path,
+    device: str | None = None,
+    base: str | None = None,
+    corpus: str | None = None,
+    jobs: int = 1,
+) -> list[dict]:
+    """Run the comparison, print its table, and write compare.csv, compare.json and compare.png into `out`.
+
+    Returns:
+        A row a method and task, with the keys of COLUMNS.
+
+    Raises:
+        ValueError: something that was asked for is unknown or unusable (see `plan` and `check_writable`).
+    """
+    runs = plan(tasks, methods, seeds, device, base, corpus, measured=True)
+    check_writable(out)
+    unfinished = out / "compare.unfinished.jsonl"
+    rows = summarize(execute(runs, unfinished, jobs), tasks, methods)
+    print(table(rows))
+    write_text(out / "compare.csv", to_csv(rows))
+    write_text(out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n")
+    save(accuracy_over_parameters(rows), out / "compare.png")
+    unfinished.unlink()
+    return rows
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder for results.
+
+    Raises:
+        ValueError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"results cannot be written to {folder} ({error.strerror}); choose another with --out") from None
+
+
+def summarize(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str]) -> list[dict]:
+    """Gather the runs of all seeds into a row a task and method."""
+    rows = []
+    for task in dict.fromkeys(tasks):
+        for method in dict.fromkeys(methods):
+            mine = [result for run, result in results if (run.task, run.method) == (task, method)]
+            scores = [result["score"] for result in mine]
+            first = next(result for result in mine if "latency" in result)
+            rows.append(
+                {
+                    "task": task,
+                    "method": method,
+                    "trained": first["trained"],
+                    "percent": 100 * first["trained"] / first["total"],
+                    "score": statistics.mean(scores),
+                    "score_min": min(scores),
+                    "score_max": max(scores),
+                    "score_base": first["score_base"],
+                    "kept": statistics.mean(result["kept"] for result in mine),
+                    "kept_base": first["kept_base"],
+                    "step_ms": first["step_ms"],
+                    "latency": first["latency"],
+                    "megabytes_for_backward": first["bytes_for_backward"] / 1e6,
+                    "mergeable": "yes" if METHODS[method].mergeable else "no",
+                    "metric": first["metric"],
+                }
+            )
+    return rows
+
+
+def table(rows: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> str:
+    """Write rows as a table of plain text."""
+    cells = [[COLUMNS[name][0] for name in columns]]
+    cells += [[COLUMNS[name][1].format(row[name]) for name in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def to_csv(rows: list[dict]) -> str:
+    """Write rows as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    return out.getvalue()

@@ -1,0 +1,67 @@
+"""What the lessons share around their methods: training on a rung, the recorded results of the lessons before."""
+
+import csv
+import inspect
+from pathlib import Path
+
+import torch
+from IPython.display import Code
+from torch import nn
+
+from minitransformer.checkpoints import load_base
+from minitransformer.method import Method
+from minitransformer.model import GPTConfig
+from minitransformer.tasks import Task
+from minitransformer.train import History, train
+
+RECORDED = Path(__file__).parents[1] / "docs" / "reference" / "compare.csv"
+
+# The dimensions of LLaMA-2-7B (Touvron et al. 2023, arXiv:2307.09288). Its feed-forward network has three matrices
+# where ours has two, so the base comes out smaller here; what the methods add to attention is the same.
+SEVEN_BILLION = GPTConfig(vocab_size=32_000, block_size=4096, n_layer=32, n_head=32, n_embd=4096, n_inner=11_008)
+
+
+def fine_tune(
+    method: Method,
+    task: Task,
+    device: torch.device | str = "cpu",
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    **settings: object,
+) -> tuple[nn.Module, History]:
+    """Attach a method to the task's base and train it as the comparison does, scoring five times on the way.
+
+    Args:
+        method: what to attach.
+        task: a rung, or the real-text task.
+        device: where to train.
+        steps: training steps; None: the task's own budget.
+        learning_rate: the peak rate; None: the method's default.
+        seed: of the added weights and the batches.
+        settings: of the method; the defaults where left out.
+
+    Returns:
+        The adapted model and what training recorded.
+    """
+    torch.manual_seed(seed)
+    steps = steps or task.steps
+    adapted = method.attach(load_base(task.base, device), **settings)
+    rate = learning_rate or method.learning_rate
+    return adapted, train(adapted, task, steps, rate, seed=seed, score_every=max(1, steps // 5))
+
+
+def recorded_rows(methods: list[str], tasks: list[str]) -> list[dict]:
+    """Rows of the recorded comparison (`python -m minitransformer compare`, three seeds), numbers as numbers."""
+    with RECORDED.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] in methods and row["task"] in tasks]
+    text = ("task", "method", "mergeable", "metric")
+    for row in rows:
+        for key in row.keys() - text:
+            row[key] = int(row[key]) if key == "trained" else float(row[key])
+    return rows
+
+
+def source(thing: object) -> Code:
+    """The source code of a function or class, for showing in a cell."""
+    return Code(inspect.getsource(thing), language="python")

@@ -1,0 +1,92 @@
+"""What a method costs: time a training step, latency, bytes kept for backward, what the base forgets."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minitransformer.tasks import Task, skill_accuracies
+from minitransformer.train import evaluate
+
+
+def median_seconds(calls: list[Callable[[], object]], repeats: int, device: torch.device) -> list[float]:
+    """Median time of each call in seconds, taken in turns, so that what else the machine does hits all alike."""
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    times: list[list[float]] = [[] for _ in calls]
+    for repeat in range(repeats + 2):  # the first two rounds warm up
+        for call, record in zip(calls, times, strict=True):
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            if repeat >= 2:
+                record.append(time.perf_counter() - start)
+    return [statistics.median(record) for record in times]
+
+
+def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
+    """One optimizer step as a function without arguments; a rate of zero leaves the weights as they are."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
+        optimizer.step()
+
+    return step
+
+
+def step_seconds(model: nn.Module, task: Task, batch_size: int = 32, repeats: int = 20) -> float:
+    """Median time of a training step on batches of a task, in seconds."""
+    inputs, targets = batch_on(model, task, batch_size)
+    return median_seconds([training_step(model, inputs, targets)], repeats, inputs.device)[0]
+
+
+@torch.no_grad()
+def latency_ratio(model: nn.Module, base: nn.Module, task: Task, batch_size: int = 1, repeats: int = 50) -> float:
+    """Time of a forward pass as a multiple of the base's, both measured in turns."""
+    inputs, _ = batch_on(model, task, batch_size)
+    ours, theirs = median_seconds([lambda: model(inputs), lambda: base(inputs)], repeats, inputs.device)
+    return ours / theirs
+
+
+def bytes_for_backward(model: nn.Module, task: Task, batch_size: int = 32) -> int:
+    """Bytes that a training step keeps between forward and backward, the weights themselves left out.
+
+    Every tensor that autograd saves is counted once, by the storage that it lives in.
+    """
+    inputs, targets = batch_on(model, task, batch_size)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # a tensor that held its own graph would never be freed
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    return sum(kept.values())
+
+
+def kept(model: nn.Module, old: Task | None = None) -> float:
+    """What is left of what the base could do.
+
+    For the skills base: mean accuracy on its four skills, with one solved example in front to say which is meant. With
+    `old`, the score on that task: bits per character on the documentation for the docs base.
+    """
+    if old is not None:
+        return evaluate(model, old)
+    with torch.no_grad():
+        return statistics.mean(skill_accuracies(model, examples=1).values())
+
+
+def batch_on(model: nn.Module, task: Task, batch_size: int) -> tuple[Tensor, Tensor]:
+    """The same batch every time, on the model's device."""
+    device = next(model.parameters()).device
+    inputs, targets = task.batch(batch_size, torch.Generator().manual_seed(0))
+    return inputs.to(device), targets.to(device)

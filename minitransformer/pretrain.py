@@ -1,0 +1,116 @@
+"""Pretraining the bases that ship with the course."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from minitransformer.checkpoints import FOLDER, sha256
+from minitransformer.model import GPT, GPTConfig
+from minitransformer.surgery import count_parameters
+from minitransformer.tasks import CONTEXT, VOCAB_SIZE, SkillStreams, Task, skill_accuracies
+from minitransformer.text import CODE, DOCS, TEXT_BLOCK, TEXT_VOCAB_SIZE
+from minitransformer.train import evaluate, setup, train, write_safetensors
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a base is made: its dimensions, its data, and the settings of `train`."""
+
+    config: GPTConfig
+    task: Task
+    data: str
+    steps: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float = 0.01
+    seed: int = 0
+
+
+def skills_recipe(n_embd: int, steps: int, learning_rate: float) -> Recipe:
+    """A base that knows the four skills, n_embd wide."""
+    config = GPTConfig(VOCAB_SIZE, block_size=CONTEXT, n_layer=3, n_head=4, n_embd=n_embd)
+    data = "streams of solved examples, one of four unnamed skills a stream, cut at random into windows of 64 tokens"
+    return Recipe(config, SkillStreams(), data, steps, learning_rate, batch_size=32)
+
+
+RECIPES: dict[str, Recipe] = {
+    "nano": skills_recipe(32, steps=6000, learning_rate=4e-3),
+    "tiny": skills_recipe(64, steps=6000, learning_rate=3e-3),
+    "small": skills_recipe(128, steps=4000, learning_rate=2e-3),
+    "docs": Recipe(
+        GPTConfig(TEXT_VOCAB_SIZE, block_size=TEXT_BLOCK, n_layer=4, n_head=4, n_embd=128),
+        DOCS,
+        "the language reference that comes with Python (pydoc_data.topics), the last tenth held out",
+        steps=3000,
+        learning_rate=2e-3,
+        batch_size=16,
+    ),
+}
+
+
+def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps: int | None = None) -> dict:
+    """Pretrain a base and write its weights and its card; continue where an interrupted run was last saved.
+
+    Args:
+        name: one of RECIPES.
+        device: cuda, mps or cpu; None: the best one here.
+        folder: where the files go.
+        steps: train for so many steps instead of the recipe's.
+
+    Returns:
+        The card.
+
+    Raises:
+        ValueError: the name is unknown, or the saved state is damaged or of a run with other settings.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe for a base {name!r}; there are: {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    steps = steps or recipe.steps
+    model = GPT(recipe.config).to(setup(recipe.seed, device))
+    state_file = folder / f"{name}.state"
+    history = train(
+        model,
+        recipe.task,
+        steps,
+        recipe.learning_rate,
+        recipe.batch_size,
+        recipe.weight_decay,
+        recipe.seed,
+        state_file=state_file,
+    )
+    weights_file = folder / f"{name}.safetensors"
+    write_safetensors(model.state_dict(), weights_file)
+    card = {
+        "name": name,
+        "config": asdict(recipe.config),
+        "parameters": count_parameters(model),
+        "data": recipe.data,
+        "seed": recipe.seed,
+        "steps": steps,
+        "learning_rate": recipe.learning_rate,
+        "batch_size": recipe.batch_size,
+        "weight_decay": recipe.weight_decay,
+        "final_loss": round(sum(history.losses[-100:]) / len(history.losses[-100:]), 4),
+        "command": f"python -m minitransformer pretrain {name}",
+        "torch": torch.__version__.split("+")[0],
+        "sha256": sha256(weights_file),
+        **quality(model, name),
+    }
+    card_file = folder / f"{name}.json"
+    partial = card_file.with_suffix(".partial")
+    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, card_file)
+    state_file.unlink()
+    return card
+
+
+@torch.no_grad()
+def quality(model: GPT, name: str) -> dict:
+    """What the base can do, for its card."""
+    if name == "docs":
+        return {"bits_per_character": {task.name: round(evaluate(model, task), 3) for task in (DOCS, CODE)}}
+    return {"accuracy_by_examples_in_the_prompt": {n: skill_accuracies(model, n) for n in range(4)}}

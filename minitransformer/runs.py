@@ -1,0 +1,238 @@
+"""Many training runs: one after the other or several at once, each saved as soon as it is finished."""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from minitransformer.checkpoints import load_base, load_card
+from minitransformer.measure import bytes_for_backward, kept, latency_ratio, step_seconds
+from minitransformer.methods import METHODS
+from minitransformer.surgery import count_parameters
+from minitransformer.tasks import EXTRA, LADDER, Task
+from minitransformer.text import CODE, DOCS, TextTask, read_text
+from minitransformer.train import evaluate, setup, train
+
+TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, described by all that its result depends on.
+
+    `base_sha256` is the checksum of the base, so that a result is never taken for that of another base.
+    """
+
+    task: str
+    method: str
+    seed: int
+    base: str
+    base_sha256: str
+    device: str
+    steps: int
+    learning_rate: float
+    corpus: str | None = None
+    measured: bool = False  # whether costs are measured too; they are the same for every seed
+
+
+def find_task(name: str, corpus: str | None = None) -> Task:
+    """The task of that name; "corpus" is the learner's own text file.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    if name == "corpus" and corpus is not None:
+        return TextTask("corpus", read_text(corpus), steps=CODE.steps)
+    tasks: dict[str, Task] = {**LADDER, **EXTRA, CODE.name: CODE}
+    if name not in tasks:
+        raise ValueError(f"there is no task {name!r}; there are: {', '.join(tasks)}")
+    return tasks[name]
+
+
+def plan(
+    task_names: list[str],
+    method_names: list[str],
+    seeds: int,
+    device: str | None = None,
+    base: str | None = None,
+    corpus: str | None = None,
+    rates: list[float] | None = None,
+    measured: bool = False,
+) -> list[Run]:
+    """Write down the runs of every method on every task, the longest first, checking everything before any training.
+
+    Args:
+        task_names: tasks of the ladder, extra tasks, `code`, or `corpus`.
+        method_names: names in METHODS.
+        seeds: runs of each pair, seeds 0, 1, ...
+        device: cuda, mps or cpu; None: the best one here.
+        base: adapt this base instead of the task's own.
+        corpus: a text file for the task `corpus`.
+        rates: peak learning rates to try; None: the method's default.
+        measured: measure costs in each pair's first run.
+
+    Raises:
+        ValueError: a task, method, base, device or corpus is unknown or unusable, or seeds is below 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    for name in method_names:
+        if name not in METHODS:
+            raise ValueError(f"there is no method {name!r}; there are: {', '.join(METHODS)}")
+    device = str(setup(device=device))
+    runs = []
+    for task_name in dict.fromkeys(task_names):
+        task = find_task(task_name, corpus)
+        base_name = base or task.base
+        card = load_card(base_name)
+        if isinstance(task, TextTask) != (base_name == DOCS.base):
+            raise ValueError(f"base {base_name!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
+        task.batch(1, torch.Generator())  # reads a corpus now, not after minutes of training
+        for method in dict.fromkeys(method_names):
+            for rate in rates or [METHODS[method].learning_rate]:
+                for seed in range(seeds):
+                    runs.append(
+                        Run(
+                            task_name, method, seed, base_name, card["sha256"], device, task.steps, rate, corpus,
+                            measured and seed == 0,
+                        )
+                    )  # fmt: skip
+    for base_name in {run.base for run in runs}:
+        load_base(base_name)  # a damaged file is found now
+    return sorted(runs, key=lambda run: -run.steps)
+
+
+def run_once(run: Run) -> dict:
+    """Fine-tune a base once and measure the result; the returned dictionary can be written as JSON."""
+    device = setup(run.seed, run.device)
+    task, method = find_task(run.task, run.corpus), METHODS[run.method]
+    base = load_base(run.base, device)
+    adapted = method.attach(load_base(run.base, device)).to(device)
+    old = DOCS if isinstance(task, TextTask) else None
+    history = train(adapted, task, run.steps, run.learning_rate, seed=run.seed, progress=False)
+    result = {
+        "metric": task.metric,
+        "trained": count_parameters(adapted, trainable_only=True),
+        "total": count_parameters(base),
+        "score": evaluate(adapted, task),
+        "kept": kept(adapted, old),
+        "final_loss": history.losses[-1],
+    }
+    if run.measured:
+        result |= {
+            "score_base": evaluate(base, task),
+            "kept_base": kept(base, old),
+            "step_ms": 1e3 * step_seconds(adapted, task),
+            "latency": latency_ratio(adapted, base, task),
+            "bytes_for_backward": bytes_for_backward(adapted, task),
+        }
+    return result
+
+
+# ---- executing a plan ---------------------------------------------------------------------------------------------------
+
+
+def execute(runs: list[Run], file: Path, jobs: int = 1) -> list[tuple[Run, dict]]:
+    """Carry out the runs, with a progress bar over the steps of all, and note each in `file` as soon as it is done.
+
+    Runs that `file` holds already are not repeated, so an interrupted execution continues where it was.
+
+    Args:
+        runs: what to do.
+        file: a JSON line for each finished run; its folder is there and can be written.
+        jobs: runs at the same time, each in a process with one thread.
+
+    Returns:
+        Every run with its result, in the order of `runs`.
+
+    Raises:
+        ValueError: jobs is below 1.
+        RuntimeError: a process died, for want of memory perhaps.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    results = read_finished(file)
+    todo = [run for run in runs if run not in results]
+    total = sum(run.steps for run in runs)
+    bar = tqdm(total=total, initial=total - sum(run.steps for run in todo), desc="training", unit="step")
+    with bar, file.open("a", encoding="utf-8") as out:
+        for run, result in finished_runs(todo, min(jobs, len(todo)), bar):
+            results[run] = result
+            out.write(json.dumps({"run": asdict(run), "result": result}) + "\n")
+            out.flush()
+    return [(run, results[run]) for run in runs]
+
+
+def read_finished(file: Path) -> dict[Run, dict]:
+    """Read the runs that are noted in a file; a line cut off by a kill is dropped from the file."""
+    results = {}
+    if not file.exists():
+        return results
+    whole = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+            results[Run(**record["run"])] = record["result"]
+            whole.append(line + "\n")
+        except (ValueError, TypeError, KeyError):
+            continue
+    write_text(file, "".join(whole))
+    return results
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
+
+
+def finished_runs(todo: list[Run], jobs: int, bar: tqdm) -> Iterator[tuple[Run, dict]]:
+    """Yield each run with its result as it finishes, and move the bar on."""
+    if jobs <= 1:
+        for run in todo:
+            bar.set_postfix_str(f"{run.method} on {run.task}")
+            yield run, run_once(run)
+            bar.update(run.steps)
+        return
+    context = multiprocessing.get_context("spawn")  # the one way to start that works everywhere, CUDA included
+    with stopping_pool(ProcessPoolExecutor(jobs, context, initializer=start_worker)) as pool:
+        futures = {pool.submit(run_once, run): run for run in todo}
+        for future in as_completed(futures):
+            run = futures[future]
+            yield run, future.result()
+            bar.update(run.steps)
+            bar.set_postfix_str(f"done: {run.method} on {run.task}")
+
+
+@contextmanager
+def stopping_pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Stop the workers at once when something goes wrong, instead of waiting for their runs to end."""
+    try:
+        yield pool
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def start_worker() -> None:
+    """Prepare a worker: leave Ctrl-C to the parent, and end when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

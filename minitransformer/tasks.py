@@ -1,0 +1,212 @@
+"""The tasks of the course: four skills that the base knows, and a ladder of three rungs to adapt it to.
+
+An example is six symbols, `=`, six answers and `;`, as in `3 1 7 0 2 2 = 0 1 2 2 3 7 ;`. The base was pretrained on
+streams of solved examples, each stream by one of four skills that is never named. The ladder follows Petrov et al.
+2024 (arXiv:2310.19698): a rung that the base can do once it is told which skill is meant (recall), one that puts two
+of its skills together (compose), and one that it has never seen (learn).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from minitransformer.generate import generate
+
+N_SYMBOLS = 8  # the symbols 0 to 7
+LENGTH = 6  # symbols in a question, and in an answer
+EQUALS, SEMICOLON = 8, 9  # the two tokens that are no symbols
+VOCAB_SIZE = 10
+EXAMPLE = 2 * LENGTH + 2  # tokens in a solved example: question, =, answer, ;
+CONTEXT = 64  # tokens in a window of pretraining text
+IGNORE = -100  # target of a position that does not count; what F.cross_entropy ignores by default
+
+
+class Task(ABC):
+    """What `train` and `evaluate` need to know of a task."""
+
+    name: str
+    base = "tiny"  # the pretrained model that the task adapts, unless another is asked for
+    metric = "accuracy"  # what `score` returns: "accuracy" (more is better) or "bits per character" (less is better)
+    steps: int  # training steps that the comparison gives to every method
+
+    @abstractmethod
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw training data: tokens and next-token targets, both (B, T), on the CPU; IGNORE where none counts."""
+
+    @abstractmethod
+    def score(self, model: nn.Module) -> float:
+        """Measure the model on held-out data."""
+
+
+# ---- questions, and which of them are held out ----------------------------------------------------------------------
+
+
+@cache
+def question_codes(held_out: bool) -> Tensor:
+    """All questions of one split as numbers in base 8, (N,); an eighth of the 262,144 is held out.
+
+    A hash of the question decides, so that no question is ever in both splits, whatever the task or the seed.
+    """
+    codes = torch.arange(N_SYMBOLS**LENGTH)
+    hashes = codes * 2654435761 % 2**32  # Knuth's multiplicative hash
+    return codes[(hashes >> 29 == 0) == held_out]
+
+
+def questions(n: int, held_out: bool, generator: torch.Generator) -> Tensor:
+    """Draw n questions of one split, with replacement: (n, LENGTH)."""
+    codes = question_codes(held_out)
+    codes = codes[torch.randint(len(codes), (n,), generator=generator)]  # (n,)
+    powers = N_SYMBOLS ** torch.arange(LENGTH - 1, -1, -1)  # (LENGTH,)
+    return codes[:, None] // powers % N_SYMBOLS  # (n, LENGTH): the digits in base 8
+
+
+def solved(question: Tensor, answer: Tensor) -> Tensor:
+    """Write solved examples: (n, LENGTH) twice -> (n, EXAMPLE)."""
+    equals = torch.full((len(question), 1), EQUALS)
+    return torch.cat([question, equals, answer, torch.full_like(equals, SEMICOLON)], dim=1)
+
+
+def next_token_targets(tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Split tokens (B, T + 1) into inputs and targets, (B, T) each; targets count where `counts` (B, T + 1) is true."""
+    return tokens[:, :-1], tokens[:, 1:].masked_fill(~counts[:, 1:], IGNORE)
+
+
+def show(tokens: Tensor) -> str:
+    """Write tokens (T,) as text: `3 1 7 0 2 2 = 0 1 2 2 3 7 ;`."""
+    return " ".join("01234567=;"[token] for token in tokens.tolist())
+
+
+# ---- skills and rungs -----------------------------------------------------------------------------------------------
+
+Function = Callable[[Tensor], Tensor]  # questions (n, LENGTH) -> answers (n, LENGTH)
+
+
+def ascending(x: Tensor) -> Tensor:
+    """Sort the symbols, smallest first."""
+    return x.sort(dim=-1).values
+
+
+def descending(x: Tensor) -> Tensor:
+    """Sort the symbols, largest first."""
+    return x.sort(dim=-1, descending=True).values
+
+
+def add_one(x: Tensor) -> Tensor:
+    """Add one to each symbol, modulo 8."""
+    return (x + 1) % N_SYMBOLS
+
+
+def add_two(x: Tensor) -> Tensor:
+    """Add two to each symbol, modulo 8."""
+    return (x + 2) % N_SYMBOLS
+
+
+def ascending_add_one(x: Tensor) -> Tensor:
+    """Sort the symbols, then add one to each: two of the base's skills, one after the other."""
+    return add_one(ascending(x))
+
+
+def reverse(x: Tensor) -> Tensor:
+    """Write the symbols from the last to the first."""
+    return x.flip(-1)
+
+
+def difference(x: Tensor) -> Tensor:
+    """The step from each symbol to the next, modulo 8, around the ring."""
+    return (x.roll(-1, dims=-1) - x) % N_SYMBOLS
+
+
+def count(x: Tensor) -> Tensor:
+    """How often each symbol occurs in the question."""
+    return (x[:, :, None] == x[:, None, :]).sum(dim=-1)  # (n, LENGTH, LENGTH) -> (n, LENGTH)
+
+
+class StringTask(Task):
+    """Map six symbols to six symbols.
+
+    Args:
+        name: what the task is called.
+        function: questions (n, LENGTH) -> answers (n, LENGTH).
+        steps: training steps that the comparison gives to every method.
+        examples: solved examples set in front of each question (a hard prompt).
+    """
+
+    test_size = 256  # held-out questions a score is measured on
+
+    def __init__(self, name: str, function: Function, steps: int = 0, examples: int = 0) -> None:
+        self.name, self.function, self.steps, self.examples = name, function, steps, examples
+
+    def prompted(self, question: Tensor, generator: torch.Generator) -> Tensor:
+        """Set the solved examples in front of each question: (n, LENGTH) -> (n, examples * EXAMPLE + LENGTH)."""
+        shown = [questions(len(question), False, generator) for _ in range(self.examples)]  # from the training split
+        return torch.cat([*(solved(x, self.function(x)) for x in shown), question], dim=1)
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Single examples, the answers counting: two tensors (B, T), T = examples * EXAMPLE + EXAMPLE - 2."""
+        question = questions(batch_size, False, generator)
+        answer = self.function(question)
+        tokens = torch.cat([self.prompted(question, generator), solved(question, answer)[:, LENGTH:-1]], dim=1)
+        counts = torch.zeros_like(tokens, dtype=torch.bool)
+        counts[:, -LENGTH:] = True
+        return next_token_targets(tokens, counts)
+
+    def score(self, model: nn.Module) -> float:
+        """Exact match: the part of held-out questions whose whole answer the model generates greedily."""
+        generator = torch.Generator().manual_seed(0)
+        question = questions(self.test_size, True, generator)
+        prompt = self.prompted(question, generator)
+        prompt = torch.cat([prompt, torch.full((len(prompt), 1), EQUALS)], dim=1)
+        device = next(model.parameters()).device
+        answer = generate(model, prompt.to(device), LENGTH)[:, -LENGTH:].cpu()
+        return (answer == self.function(question)).all(dim=1).float().mean().item()
+
+
+class SkillStreams(Task):
+    """Pretraining text: windows of CONTEXT tokens, cut at random from streams of examples solved by one skill each."""
+
+    name = "skills"
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Windows that start anywhere in an example, so that every position is trained: two tensors (B, CONTEXT)."""
+        n = CONTEXT // EXAMPLE + 2  # examples that a window can touch
+        question = questions(batch_size * n, False, generator).view(batch_size, n, LENGTH)
+        skill = torch.randint(len(SKILLS), (batch_size, 1, 1), generator=generator)
+        answers = torch.stack([function(question.flatten(0, 1)) for function in SKILLS.values()])
+        answers = answers.view(len(SKILLS), batch_size, n, LENGTH)
+        answer = answers.gather(0, skill.expand(1, batch_size, n, LENGTH))[0]  # (B, n, LENGTH)
+        streams = solved(question.flatten(0, 1), answer.flatten(0, 1)).view(batch_size, n * EXAMPLE)
+        start = torch.randint(EXAMPLE, (batch_size, 1), generator=generator)
+        places = start + torch.arange(CONTEXT + 1)  # (B, CONTEXT + 1)
+        counts = places % EXAMPLE > LENGTH  # the answer and the `;` behind it
+        return next_token_targets(streams.gather(1, places), counts)
+
+    def score(self, model: nn.Module) -> float:
+        """Mean accuracy over the four skills with one solved example in front."""
+        return sum(skill_accuracies(model, examples=1).values()) / len(SKILLS)
+
+
+SKILLS: dict[str, Function] = {
+    "ascending": ascending,
+    "descending": descending,
+    "add_one": add_one,
+    "add_two": add_two,
+}
+
+
+def skill_accuracies(model: nn.Module, examples: int) -> dict[str, float]:
+    """Accuracy on each of the base's skills, with solved examples in front of the question."""
+    return {name: StringTask(name, function, examples=examples).score(model) for name, function in SKILLS.items()}
+
+
+LADDER: dict[str, StringTask] = {
+    "recall": StringTask("recall", descending, steps=150),
+    "compose": StringTask("compose", ascending_add_one, steps=400),
+    "learn": StringTask("learn", difference, steps=800),
+}
+EXTRA: dict[str, StringTask] = {
+    "reverse": StringTask("reverse", reverse, steps=600),
+    "count": StringTask("count", count, steps=3000),
+}

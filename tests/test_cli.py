@@ -1,0 +1,467 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from minitransformer import __main__ as cli
+from minitransformer import pretrain as pretrain_module
+from minitransformer import runs
+from minitransformer import train as train_module
+from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
+from minitransformer.methods import METHODS
+from minitransformer.model import GPTConfig
+from minitransformer.pretrain import RECIPES
+from minitransformer.tasks import LADDER, SkillStreams, StringTask
+
+COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few steps; and SIGTERM, which `main` takes for itself, is put back afterwards."""
+    for task in LADDER.values():
+        monkeypatch.setattr(task, "steps", 5)
+    monkeypatch.setattr(StringTask, "test_size", 8)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class Runner:
+    """Stands in for `run_once`: notes every run, makes its result up, and calls `stop` in place of run number `at`."""
+
+    def __init__(self):
+        self.runs, self.at, self.stop = [], 0, None
+
+    def __call__(self, run):
+        self.runs.append(run)
+        if len(self.runs) == self.at:
+            self.stop()
+        result = {
+            "metric": "accuracy",
+            "trained": 25,
+            "total": 1000,
+            "score": 0.5 + run.seed / 10,
+            "kept": run.seed / 4,
+        }
+        costs = {"score_base": 0.25, "kept_base": 1.0, "step_ms": 7.0, "latency": 1.5, "bytes_for_backward": 2_500_000}
+        return {**result, "final_loss": run.learning_rate, **(costs if run.measured else {})}
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    runner = Runner()
+    monkeypatch.setattr(runs, "run_once", runner)
+    return runner
+
+
+def press_ctrl_c():
+    raise KeyboardInterrupt
+
+
+def rows(file):
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def lines(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+# ---- what the user gets wrong ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fails(capsys, runner):
+    """A function that runs a command, makes sure that it fails with one line and no run, and returns the line."""
+
+    def fails(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        message = capsys.readouterr().err
+        assert code == 1
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        assert not runner.runs
+        return message
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "recall", "nope"], "there is no task 'nope'; there are: recall, compose, learn"),
+        (["--tasks", "corpus"], "there is no task 'corpus'"),
+        (["--methods", "lora", "nope"], "there is no method 'nope'; there are: "),
+        (["--device", "tpu"], "device 'tpu' is not available; on this machine: "),
+        (["--device", "cpu:x"], "device 'cpu:x' cannot be used"),
+        (["--base", "nope"], "there is no base 'nope'; there are: "),
+        (["--seeds", "0"], "seeds must be at least 1, not 0"),
+        (["--seeds", "-3"], "seeds must be at least 1, not -3"),
+        (["--jobs", "0"], "jobs must be at least 1, not 0"),
+        (["--jobs", "-1"], "jobs must be at least 1, not -1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("command", ["compare", "search"])
+def test_wrong_argument_is_one_line_before_anything_is_run(fails, tmp_path, command, arguments, message):
+    assert message in fails(command, "--out", tmp_path / "out", *COMPARE[1:], *arguments)
+
+
+@pytest.mark.skipif("docs" not in base_names(), reason="the base docs is not here")
+def test_base_that_speaks_other_tokens_is_an_error(fails, tmp_path):
+    assert "base 'docs' does not speak the tokens of task 'recall'; use 'tiny'" in fails(*COMPARE, "--base", "docs")
+    assert "base 'tiny' does not speak" in fails(*COMPARE, "--tasks", "code", "--base", "tiny", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nope"], ["compare", "--seeds", "two"], ["pretrain"]], ids=str)
+def test_command_line_that_cannot_be_read_shows_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(arguments)
+    assert exit.value.code == 2
+    assert "usage: python -m minitransformer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_out_that_is_a_file_is_an_error(fails, tmp_path, inside):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    message = fails(*COMPARE, "--out", file / inside)
+    assert f"results cannot be written to {file / inside}" in message
+    assert "choose another with --out" in message
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["mkdir", "touch"])
+def test_out_that_is_read_only_is_an_error(fails, tmp_path, monkeypatch, call):
+    """Without file permissions, which do not bind the user root."""
+
+    def deny(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, call, deny)
+    assert f"cannot be written to {tmp_path / 'out'} (Permission denied)" in fails(*COMPARE, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"", "too short"),
+        (b"\0\1\2" * 100, "is not UTF-8 text"),
+        (b"a " * 500, "repeats itself"),
+    ],
+    ids=["missing", "empty", "binary", "repeats itself"],
+)
+@pytest.mark.skipif("docs" not in base_names(), reason="the base docs is not here")
+def test_unusable_corpus_is_an_error_before_anything_is_run(fails, tmp_path, content, message):
+    file = tmp_path / "corpus.txt"
+    if content is not None:
+        file.write_bytes(content)
+    assert message in fails("compare", "--methods", "lora", "--corpus", file, "--out", tmp_path / "out")
+
+
+@pytest.fixture
+def damaged_base(tmp_path, monkeypatch):
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    shutil.copy(FOLDER / "tiny.json", folder)
+    (folder / "tiny.safetensors").write_bytes((FOLDER / "tiny.safetensors").read_bytes()[:-1])
+    for module in (runs, cli):
+        for function in (base_names, load_base, load_card):
+            if hasattr(module, function.__name__):
+                monkeypatch.setattr(module, function.__name__, partial(function, folder=folder))
+
+
+@pytest.mark.parametrize("arguments", [COMPARE, ["search", *COMPARE[1:]], ["doctor"]], ids=lambda a: a[0])
+def test_damaged_base_is_an_error_that_says_how_to_mend_it(fails, damaged_base, arguments):
+    assert "python -m minitransformer pretrain tiny" in fails(*arguments)
+
+
+def test_unknown_recipe_is_an_error(fails):
+    assert "no recipe for a base 'nope'; there are: nano, tiny, small, docs" in fails("pretrain", "nope")
+
+
+def test_error_of_a_real_process_is_one_line_without_a_traceback():
+    command = [sys.executable, "-m", "minitransformer", *COMPARE, "--tasks", "nope"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: there is no task 'nope'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_loss_that_explodes_is_an_error_without_a_traceback(capsys, runner, tmp_path):
+    def explode():
+        raise FloatingPointError("train: the loss is nan at step 3; try a lower learning rate")
+
+    runner.at, runner.stop = 1, explode
+    assert cli.main([*COMPARE, "--out", str(tmp_path)]) == 1
+    assert "error: train: the loss is nan at step 3" in capsys.readouterr().err
+
+
+# ---- compare and search ---------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_everything_in_order(capsys):
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"base {name}: " in out for name in base_names())
+    assert all(name in out for name in METHODS)
+
+
+def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, capsys):
+    arguments = [*COMPARE, "--tasks", "recall", "learn", "recall", "--seeds", "3", "--out", str(tmp_path / "a" / "b")]
+    assert cli.main(arguments) == 0
+    out = tmp_path / "a" / "b"
+    assert sorted(os.listdir(out)) == ["compare.csv", "compare.json", "compare.png"]
+    assert [(run.task, run.seed, run.measured) for run in runner.runs] == [
+        (task, seed, seed == 0) for task in ("recall", "learn") for seed in range(3)
+    ]
+    table = rows(out / "compare.csv")
+    assert [row["task"] for row in table] == ["recall", "learn"]
+    expected = {"trained": 25, "percent": 2.5, "score": 0.6, "score_min": 0.5, "score_max": 0.7, "score_base": 0.25}
+    expected |= {"kept": 0.25, "kept_base": 1, "step_ms": 7, "latency": 1.5, "megabytes_for_backward": 2.5}
+    for row in table:
+        assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
+        assert row["mergeable"] == "yes"
+    assert json.loads((out / "compare.json").read_text())["seeds"] == 3
+    assert "0.60" in capsys.readouterr().out
+
+
+def test_compare_really_trains_and_gives_the_same_scores_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(LADDER["recall"], "steps", 20)
+    monkeypatch.setattr(StringTask, "test_size", 64)
+    for folder in ("one", "two"):
+        assert cli.main([*COMPARE, "--seeds", "1", "--out", str(tmp_path / folder)]) == 0
+    [first], [second] = (rows(tmp_path / folder / "compare.csv") for folder in ("one", "two"))
+    timed = {"step_ms", "latency"}
+    assert {k: v for k, v in first.items() if k not in timed} == {k: v for k, v in second.items() if k not in timed}
+    assert int(first["trained"]) == METHODS["lora"].count(GPTConfig(**load_card("tiny")["config"]))
+    assert float(first["score_base"]) < 0.5 < float(first["score"])
+
+
+def test_runs_at_the_same_time_give_the_results_of_runs_one_after_the_other(tmp_path):
+    plan = [replace(run, steps=3) for run in runs.plan(["recall"], ["lora"], 2, "cpu")]
+    one, two = (runs.execute(plan, tmp_path / f"{jobs}.jsonl", jobs) for jobs in (1, 2))
+    assert [run for run, _ in one] == [run for run, _ in two] == plan
+    assert [result["final_loss"] for _, result in one] == [result["final_loss"] for _, result in two]
+    assert {record["run"]["seed"] for record in lines(tmp_path / "2.jsonl")} == {0, 1}
+
+
+def test_search_writes_a_row_for_every_rate(runner, tmp_path):
+    arguments = ["search", *COMPARE[1:], "--rates", "0.1", "0.01", "--seeds", "2", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    assert os.listdir(tmp_path) == ["learning_rates.csv"]
+    found = [(float(row["learning_rate"]), float(row["score"])) for row in rows(tmp_path / "learning_rates.csv")]
+    assert found == [(0.01, 0.55), (0.1, 0.55)]
+    assert not any(run.measured for run in runner.runs)
+
+
+# ---- interruption ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [press_ctrl_c, partial(signal.raise_signal, signal.SIGTERM)], ids=["ctrl-c", "kill"])
+@pytest.mark.parametrize(("command", "file"), [("compare", "compare"), ("search", "learning_rates")])
+def test_interrupted_command_keeps_what_is_finished_and_repeats_none_of_it(
+    runner, tmp_path, capsys, stop, command, file
+):
+    arguments = [command, *COMPARE[1:], "--seeds", "3", "--out", str(tmp_path / "out")]
+    arguments += ["--rates", "0.01"] if command == "search" else []
+    runner.at, runner.stop = 3, stop
+    assert cli.main(arguments) == 130
+    err = capsys.readouterr().err
+    assert "interrupted; what was finished is saved: run the same command to continue" in err
+    assert "Traceback" not in err
+    finished = lines(tmp_path / "out" / f"{file}.unfinished.jsonl")
+    assert [record["run"]["seed"] for record in finished] == [0, 1]
+
+    assert cli.main(arguments) == 0
+    assert [run.seed for run in runner.runs] == [0, 1, 2, 2]
+    assert cli.main([*arguments[:-1], str(tmp_path / "whole")] if command == "compare" else arguments) == 0
+    assert [run.seed for run in runner.runs[4:]] == [0, 1, 2]  # a finished command begins again
+    if command == "compare":
+        assert rows(tmp_path / "out" / "compare.csv") == rows(tmp_path / "whole" / "compare.csv")
+
+
+@pytest.fixture
+def half_done(runner, tmp_path):
+    """A comparison of three seeds, of which two are done: the arguments to go on with."""
+    arguments = [*COMPARE, "--seeds", "3", "--out", str(tmp_path)]
+    runner.at, runner.stop = 3, press_ctrl_c
+    assert cli.main(arguments) == 130
+    runner.runs.clear()
+    runner.at = 0
+    return arguments
+
+
+@pytest.mark.parametrize("rest", ['{"run": {"task": "rec', "\n", "3\n", '{"run": {"more": 1}}\n', "[]"], ids=repr)
+def test_line_that_was_cut_off_is_dropped_and_the_whole_ones_kept(half_done, runner, tmp_path, rest):
+    with (tmp_path / "compare.unfinished.jsonl").open("a") as file:
+        file.write(rest)
+    runner.at, runner.stop = 2, press_ctrl_c
+    assert cli.main([*half_done, "--seeds", "4"]) == 130
+    assert [record["run"]["seed"] for record in lines(tmp_path / "compare.unfinished.jsonl")] == [0, 1, 2]
+    assert cli.main([*half_done, "--seeds", "4"]) == 0
+    assert [run.seed for run in runner.runs] == [2, 3, 3]
+
+
+def test_results_of_another_budget_are_not_taken(half_done, runner, monkeypatch):
+    monkeypatch.setattr(LADDER["recall"], "steps", 6)
+    assert cli.main(half_done) == 0
+    assert [run.seed for run in runner.runs] == [0, 1, 2]
+
+
+def test_results_of_another_base_are_not_taken(half_done, runner, monkeypatch):
+    monkeypatch.setattr(runs, "load_card", lambda name: {**load_card(name), "sha256": "other"})
+    assert cli.main(half_done) == 0
+    assert [run.seed for run in runner.runs] == [0, 1, 2]
+
+
+@pytest.mark.skipif("docs" not in base_names(), reason="the base docs is not here")
+def test_results_of_another_corpus_in_the_same_file_are_not_taken(runner, tmp_path):
+    file = tmp_path / "corpus.txt"
+    file.write_text("".join(map(str, range(2000))))
+    arguments = ["compare", "--methods", "lora", "--corpus", str(file), "--out", str(tmp_path), "--jobs", "1"]
+    runner.at, runner.stop = 2, press_ctrl_c
+    assert cli.main(arguments) == 130
+    file.write_text("".join(map(str, range(3000, 5000))))
+    assert cli.main(arguments) == 0
+    assert [run.seed for run in runner.runs] == [0, 1, 0, 1]
+
+
+CHILD = """
+import signal, sys, time
+from minitransformer import runs
+from minitransformer import train as train_module
+from minitransformer.__main__ import main
+from minitransformer.tasks import LADDER, StringTask
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves run in the background
+LADDER["recall"].steps, StringTask.test_size = 5, 8
+real, done = runs.run_once, []
+
+def run_once(run):
+    if done:
+        print("the second run", flush=True)
+        time.sleep(600)
+    done.append(run)
+    return real(run)
+
+runs.run_once = run_once
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_in_a_real_process_ends_it_with_130_and_what_is_finished_saved(runner, tmp_path):
+    arguments = [*COMPARE, "--seeds", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-c", CHILD, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "the second run\n"
+        finished = lines(tmp_path / "compare.unfinished.jsonl")  # on the disk already, whatever comes
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "interrupted; what was finished is saved" in err
+    assert "Traceback" not in err
+    assert [record["run"]["seed"] for record in finished] == [0]
+    assert lines(tmp_path / "compare.unfinished.jsonl") == finished
+    assert cli.main(arguments) == 0
+    assert [run.seed for run in runner.runs] == [1]
+
+
+# ---- pretraining ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """A function that makes the recipe of `tiny` a very small one, learning from a task."""
+    monkeypatch.setattr(pretrain_module, "train", partial(pretrain_module.train, save_every=3))
+    config = GPTConfig(vocab_size=10, block_size=64, n_layer=1, n_head=2, n_embd=8)
+
+    def change(task):
+        monkeypatch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], config=config, task=task, steps=10, batch_size=4))
+        return task
+
+    return change
+
+
+def pretrain_into(folder):
+    return cli.main(["pretrain", "tiny", "--device", "cpu", "--out", str(folder)])
+
+
+def test_pretraining_writes_a_base_that_loads(recipe, tmp_path, capsys):
+    recipe(SkillStreams())
+    assert pretrain_into(tmp_path) == 0
+    assert sorted(os.listdir(tmp_path)) == ["tiny.json", "tiny.safetensors"]
+    card, model = load_card("tiny", tmp_path), load_base("tiny", folder=tmp_path)
+    assert (card["steps"], card["config"]["n_embd"], model.config.n_embd) == (10, 8, 8)
+    assert card["accuracy_by_examples_in_the_prompt"].keys() == {"0", "1", "2", "3"}
+    assert f"tiny: {card['parameters']:,} parameters after 10 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("at", [[1], [3], [5], [10], [8, 3]], ids=str)
+def test_interrupted_pretraining_ends_with_the_same_weights(recipe, interrupted, same, tmp_path, capsys, at):
+    recipe(SkillStreams())
+    assert pretrain_into(tmp_path / "whole") == 0
+    for batch in at:
+        recipe(interrupted(SkillStreams(), batch))
+        assert pretrain_into(tmp_path / "parts") == 130
+        assert not base_names(tmp_path / "parts")  # no half base is taken for a whole one
+        assert "Traceback" not in capsys.readouterr().err
+    again = recipe(interrupted(SkillStreams(), 0))
+    assert pretrain_into(tmp_path / "parts") == 0
+    assert again.batches == 10 - sum((batch - 1) // 3 * 3 for batch in at)
+    whole, parts = (load_base("tiny", folder=tmp_path / folder) for folder in ("whole", "parts"))
+    assert same(whole.state_dict(), parts.state_dict())
+    assert load_card("tiny", tmp_path / "whole") == load_card("tiny", tmp_path / "parts")
+    assert sorted(os.listdir(tmp_path / "parts")) == ["tiny.json", "tiny.safetensors"]
+
+
+def test_interruption_behind_the_training_repeats_none_of_it(recipe, interrupted, tmp_path, monkeypatch):
+    recipe(SkillStreams())
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain_module, "quality", lambda *_: press_ctrl_c())
+        assert pretrain_into(tmp_path) == 130
+    again = recipe(interrupted(SkillStreams(), 0))
+    assert pretrain_into(tmp_path) == 0
+    assert again.batches == 0
+    load_base("tiny", folder=tmp_path)
+
+
+def test_damaged_state_of_pretraining_is_an_error_that_says_what_to_delete(recipe, interrupted, tmp_path, capsys):
+    recipe(interrupted(SkillStreams(), 5))
+    assert pretrain_into(tmp_path) == 130
+    state = tmp_path / "tiny.state"
+    state.write_bytes(state.read_bytes()[:-100])
+    capsys.readouterr()
+    assert pretrain_into(tmp_path) == 1
+    [message] = capsys.readouterr().err.splitlines()
+    assert f"delete {state} to start again" in message
+
+
+def test_disk_that_is_full_is_an_error_without_a_traceback(recipe, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")  # no OSError
+
+    recipe(SkillStreams())
+    monkeypatch.setattr(train_module, "save_file", fail)
+    assert pretrain_into(tmp_path) == 1
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_pretraining_into_a_file_is_an_error_before_any_training(recipe, interrupted, tmp_path, capsys, inside):
+    task = recipe(interrupted(SkillStreams(), 0))
+    (tmp_path / "file").write_text("mine")
+    assert pretrain_into(tmp_path / "file" / inside) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert task.batches == 0
