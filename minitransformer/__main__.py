@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import torch
@@ -54,7 +55,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     three = commands.add_parser("pretrain", help="pretrain one of the bases, or go on where it was interrupted")
     three.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
     three.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
-    three.add_argument("--out", type=Path, default=None, help="folder for the base (default: where the course keeps them)")
+    three.add_argument(
+        "--out", type=Path, default=None, help="folder for the base (default: where the course keeps them)"
+    )
 
     commands.add_parser("doctor", help="check this installation")
     return parser.parse_args(arguments)
@@ -72,21 +75,43 @@ def main(arguments: list[str] | None = None) -> int:
             card = pretrain(options.name, options.device, **folder)
             print(f"{options.name}: {card['parameters']:,} parameters after {card['steps']} steps")
         else:
-            jobs = options.jobs or (os.cpu_count() or 1 if choose_device(options.device).type == "cpu" else 1)
+            jobs = options.jobs
+            if jobs is None:
+                jobs = os.cpu_count() or 1 if choose_device(options.device).type == "cpu" else 1
             if options.command == "compare":
-                tasks = options.tasks or (["corpus"] if options.corpus else list(LADDER))
+                corpus = ["corpus"] if options.corpus else []
+                tasks = [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER)
                 compare(
-                    tasks, options.methods, options.seeds, options.out, options.device, options.base, options.corpus, jobs
+                    tasks,
+                    options.methods,
+                    options.seeds,
+                    options.out,
+                    options.device,
+                    options.base,
+                    options.corpus,
+                    jobs,
                 )
             else:
                 tasks = options.tasks or list(LADDER)
-                search(tasks, options.methods, options.rates, options.seeds, options.out, options.device, options.base, jobs)
+                search(
+                    tasks,
+                    options.methods,
+                    options.rates,
+                    options.seeds,
+                    options.out,
+                    options.device,
+                    options.base,
+                    jobs,
+                )
             print(f"written to {options.out}")
     except KeyboardInterrupt:
         print("\ninterrupted; what was finished is saved: run the same command to continue", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (BrokenExecutor, torch.OutOfMemoryError) as error:
+        print(f"error: a run died, perhaps for want of memory ({error}); try again with --jobs 1", file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,5 @@
 """The pretrained bases that ship with the course: safetensors for the weights, a JSON card beside each."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from minitransformer.files import sha256
 from minitransformer.model import GPT, GPTConfig
 
 FOLDER = Path(__file__).parent / "pretrained"
@@ -29,6 +29,7 @@ def load_card(name: str, folder: Path = FOLDER) -> dict:
     try:
         card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         GPTConfig(**card["config"])
+        card["sha256"]  # must be there too
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the card {folder / name}.json is damaged ({error}); {remedy(name)}") from None
     return card
@@ -56,15 +57,15 @@ def load_base(name: str = "tiny", device: torch.device | str = "cpu", folder: Pa
         raise ValueError(f"{file} is damaged (its checksum is not the card's); {remedy(name)}")
     with torch.device("meta"):
         model = GPT(GPTConfig(**card["config"]))
-    model.load_state_dict(weights, assign=True)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError:
+        raise ValueError(
+            f"the card {folder / name}.json is damaged (its config is not the weights'); {remedy(name)}"
+        ) from None
     return model.requires_grad_().eval()
-
-
-def sha256(file: Path) -> str:
-    """Checksum of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def remedy(name: str) -> str:
     """What to do about a damaged base."""
-    return f"restore it with `git checkout -- {FOLDER.name}` or make it anew: `python -m minitransformer pretrain {name}`"
+    return f"restore it with `git checkout -- minitransformer/{FOLDER.name}` or make it anew with `python -m minitransformer pretrain {name}`"

@@ -6,9 +6,10 @@ import json
 import statistics
 from pathlib import Path
 
+from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
 from minitransformer.plots import accuracy_over_parameters, save
-from minitransformer.runs import Run, execute, plan, write_text
+from minitransformer.runs import Run, execute, plan
 
 COLUMNS = {  # name in the files -> heading and format in the printed table
     "task": ("task", "{}"),
@@ -52,25 +53,12 @@ def compare(
     rows = summarize(execute(runs, unfinished, jobs), tasks, methods)
     print(table(rows))
     write_text(out / "compare.csv", to_csv(rows))
-    write_text(out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n")
+    write_text(
+        out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n"
+    )
     save(accuracy_over_parameters(rows), out / "compare.png")
     unfinished.unlink()
     return rows
-
-
-def check_writable(folder: Path) -> None:
-    """Make the folder for results.
-
-    Raises:
-        ValueError: it cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"results cannot be written to {folder} ({error.strerror}); choose another with --out") from None
 
 
 def summarize(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str]) -> list[dict]:
@@ -116,5 +104,7 @@ def to_csv(rows: list[dict]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    writer.writerows(
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows
+    )
     return out.getvalue()

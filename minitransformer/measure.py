@@ -29,7 +29,9 @@ def median_seconds(calls: list[Callable[[], object]], repeats: int, device: torc
 
 def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
     """One optimizer step as a function without arguments; a rate of zero leaves the weights as they are."""
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0, fused=True
+    )
 
     def step() -> None:
         optimizer.zero_grad()

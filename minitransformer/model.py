@@ -36,10 +36,10 @@ class GPTConfig:
     n_inner: int | None = None
 
     def __post_init__(self) -> None:
-        if self.n_inner is None:
+        if self.n_inner is None and isinstance(self.n_embd, int):
             object.__setattr__(self, "n_inner", 4 * self.n_embd)  # the one way to set a field of a frozen dataclass
         for name, value in vars(self).items():
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise ValueError(f"GPTConfig: {name} must be a positive whole number, not {value!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"GPTConfig: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}")

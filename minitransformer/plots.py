@@ -29,9 +29,13 @@ plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figu
 
 
 def save(figure: Figure, file: str | Path) -> None:
-    """Write a figure as PNG and close it."""
+    """Write a figure as PNG."""
     figure.savefig(file, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. pyplot does not keep it: a notebook would draw such a figure twice."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def method_style(label: str) -> dict[str, str]:
@@ -42,14 +46,17 @@ def method_style(label: str) -> dict[str, str]:
 
 def training_curves(histories: Mapping[str, History], metric: str = "accuracy") -> Figure:
     """Loss (left) and held-out score (right) over training steps, a line a run; the loss is a mean over 20 steps."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure = new_figure(9, 3.2)
+    left, right = figure.subplots(1, 2)
     dashes = ["-", "--", ":", "-."]
     seen: dict[str, int] = {}
     for label, history in histories.items():
         style = method_style(label)
         repeat = seen[style["color"]] = seen.get(style["color"], -1) + 1  # runs of one method differ by their dashes
         line = {"color": style["color"], "linestyle": dashes[repeat % len(dashes)], "label": label}
-        means = [sum(history.losses[i : i + 20]) / len(history.losses[i : i + 20]) for i in range(0, len(history.losses), 20)]
+        means = [
+            sum(history.losses[i : i + 20]) / len(history.losses[i : i + 20]) for i in range(0, len(history.losses), 20)
+        ]
         left.plot([20 * i + 10 for i in range(len(means))], means, **line)
         right.plot(*zip(*history.scores, strict=True), marker=style["marker"], markersize=5, **line)
     left.set(xlabel="training step", ylabel="loss (nats a token)", ylim=(0, None))
@@ -68,7 +75,8 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
             and metric.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure, panels = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks) + 1.2, 3.4), squeeze=False, layout="constrained")
+    figure = new_figure(3.4 * len(tasks) + 1.2, 3.4)
+    panels = figure.subplots(1, len(tasks), squeeze=False)
     for task, panel in zip(tasks, panels[0], strict=True):
         mine = [row for row in rows if row["task"] == task]
         panel.axhline(mine[0]["score_base"], color=BASE, linestyle=":", label="base")
@@ -90,7 +98,8 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
 def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "held-out accuracy") -> Figure:
     """Bars of scores: a group for each task, a bar in it for each label (a method, or "base")."""
     labels = list(dict.fromkeys(label for group in scores.values() for label in group))
-    figure, axes = plt.subplots(figsize=(1.6 + 0.45 * len(labels) * len(scores), 3.2), layout="constrained")
+    figure = new_figure(2.6 + 0.35 * len(labels) * len(scores), 3.2)
+    axes = figure.subplots()
     width = 0.8 / len(labels)
     hatches = ["", "//", "..", "xx"]
     seen: dict[str, int] = {}
@@ -108,12 +117,13 @@ def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "hel
 
 def attention_maps(weights: Tensor, labels: Sequence[str]) -> Figure:
     """Attention weights (n_head, T, T): a panel a head, queries down, keys across."""
-    figure, panels = plt.subplots(1, len(weights), figsize=(3 * len(weights), 3.4), squeeze=False, layout="constrained")
+    figure = new_figure(3.2 * len(weights), 3.6)
+    panels = figure.subplots(1, len(weights), squeeze=False)
     for head, (panel, values) in enumerate(zip(panels[0], weights, strict=True)):
         image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
         panel.set(title=f"head {head}", xlabel="key (what is looked at)")
-        panel.set_xticks(range(len(labels)), labels)
-        panel.set_yticks(range(len(labels)), labels)
+        panel.set_xticks(range(len(labels)), labels, fontsize=7)
+        panel.set_yticks(range(len(labels)), labels, fontsize=7)
     panels[0][0].set_ylabel("query (who looks)")
     figure.colorbar(image, ax=panels[0], label="attention weight", shrink=0.8)
     return figure
@@ -141,7 +151,8 @@ def block_diagram(method: str | None = None) -> Figure:
     Frozen weights are grey and hatched, trained ones solid in the method's colour with a thick edge, so that they
     differ in black and white too. "full" trains the block's own weights; without a method all is plain.
     """
-    figure, axes = plt.subplots(figsize=(10, 2.9), layout="constrained")
+    figure = new_figure(10, 2.9)
+    axes = figure.subplots()
     color = STYLE[method][0] if method else BASE
     arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
 
@@ -156,7 +167,17 @@ def block_diagram(method: str | None = None) -> Figure:
             )
         )  # fmt: skip
         label = {"facecolor": face, "edgecolor": "none", "pad": 1}
-        axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if trained else "black", bbox=label, zorder=3)
+        axes.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if trained else "black",
+            bbox=label,
+            zorder=3,
+        )
 
     def line(*points: tuple[float, float]) -> None:
         for start, end in zip(points[:-2], points[1:-1], strict=True):
@@ -180,13 +201,25 @@ def block_diagram(method: str | None = None) -> Figure:
     for start, end in ((0.1, SUMS[0]), (8.15, SUMS[1])):  # the residual stream goes around
         line((start, 0), (start, 2.1), (end, 2.1), (end, 0.25))
     for x in SUMS:
-        axes.text(x, 0, "+", ha="center", va="center", fontsize=13, bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "#555555"})
+        axes.text(
+            x,
+            0,
+            "+",
+            ha="center",
+            va="center",
+            fontsize=13,
+            bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "#555555"},
+        )
     axes.text(4.0, 2.2, "residual stream", ha="center", va="bottom", fontsize=8, color="#555555")
     axes.set(xlim=(-0.4, 15.9), ylim=(-2.2, 2.6))
     axes.axis("off")
     if method:
-        handles = [plt.Rectangle((0, 0), 1, 1, facecolor=color, edgecolor="black", linewidth=1.8, label=f"trained by {method}")]
+        handles = [
+            plt.Rectangle((0, 0), 1, 1, facecolor=color, edgecolor="black", linewidth=1.8, label=f"trained by {method}")
+        ]
         if method != "full":
-            handles.append(plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen"))
+            handles.append(
+                plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen")
+            )
         axes.legend(handles=handles, loc="lower right", frameon=False, ncols=2, fontsize=9)
     return figure

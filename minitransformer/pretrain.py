@@ -1,18 +1,18 @@
 """Pretraining the bases that ship with the course."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from minitransformer.checkpoints import FOLDER, sha256
+from minitransformer.checkpoints import FOLDER
+from minitransformer.files import check_writable, sha256, write_safetensors, write_text
 from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import CONTEXT, VOCAB_SIZE, SkillStreams, Task, skill_accuracies
 from minitransformer.text import CODE, DOCS, TEXT_BLOCK, TEXT_VOCAB_SIZE
-from minitransformer.train import evaluate, setup, train, write_safetensors
+from minitransformer.train import evaluate, setup, train
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps:
         The card.
 
     Raises:
-        ValueError: the name is unknown, or the saved state is damaged or of a run with other settings.
+        ValueError: the name is unknown, the folder cannot be written, or the saved state is damaged or another run's.
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe for a base {name!r}; there are: {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     steps = steps or recipe.steps
+    check_writable(folder)
     model = GPT(recipe.config).to(setup(recipe.seed, device))
     state_file = folder / f"{name}.state"
     history = train(
@@ -100,10 +101,7 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps:
         "sha256": sha256(weights_file),
         **quality(model, name),
     }
-    card_file = folder / f"{name}.json"
-    partial = card_file.with_suffix(".partial")
-    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, card_file)
+    write_text(folder / f"{name}.json", json.dumps(card, indent=2) + "\n")
     state_file.unlink()
     return card
 

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
+from minitransformer.files import sha256, write_text
 from minitransformer.measure import bytes_for_backward, kept, latency_ratio, step_seconds
 from minitransformer.methods import METHODS
 from minitransformer.surgery import count_parameters
@@ -29,7 +30,7 @@ TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
 class Run:
     """One training run, described by all that its result depends on.
 
-    `base_sha256` is the checksum of the base, so that a result is never taken for that of another base.
+    The checksums of the base and of the learner's text are here so that a result is never taken for another's.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Run:
     steps: int
     learning_rate: float
     corpus: str | None = None
+    corpus_sha256: str | None = None
     measured: bool = False  # whether costs are measured too; they are the same for every seed
 
 
@@ -103,6 +105,7 @@ def plan(
                     runs.append(
                         Run(
                             task_name, method, seed, base_name, card["sha256"], device, task.steps, rate, corpus,
+                            sha256(Path(corpus)) if task_name == "corpus" else None,
                             measured and seed == 0,
                         )
                     )  # fmt: skip
@@ -187,13 +190,6 @@ def read_finished(file: Path) -> dict[Run, dict]:
             continue
     write_text(file, "".join(whole))
     return results
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
 
 
 def finished_runs(todo: list[Run], jobs: int, bar: tqdm) -> Iterator[tuple[Run, dict]]:

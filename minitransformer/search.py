@@ -3,8 +3,9 @@
 import statistics
 from pathlib import Path
 
-from minitransformer.compare import check_writable, to_csv
-from minitransformer.runs import Run, execute, plan, write_text
+from minitransformer.compare import to_csv
+from minitransformer.files import check_writable, write_text
+from minitransformer.runs import Run, execute, plan
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
@@ -32,7 +33,9 @@ def search(
     unfinished = out / "learning_rates.unfinished.jsonl"
     rows = summarize(execute(runs, unfinished, jobs))
     for row in rows:
-        print("{method:>10}  {task:>8}  rate {learning_rate:<7g}  score {score:.3f}  loss {final_loss:.3f}".format(**row))
+        print(
+            "{method:>10}  {task:>8}  rate {learning_rate:<7g}  score {score:.3f}  loss {final_loss:.3f}".format(**row)
+        )
     write_text(out / "learning_rates.csv", to_csv(rows))
     unfinished.unlink()
     return rows

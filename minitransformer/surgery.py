@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from minitransformer.files import write_safetensors
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.train import write_safetensors
 
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")  # of each block
 
@@ -68,7 +68,9 @@ def check_targets(target_modules: Sequence[str]) -> None:
         raise ValueError(f'target_modules must be a list of names such as ("q_proj", "v_proj"), not {target_modules!r}')
     for name in target_modules:
         if name not in MATRICES:
-            raise ValueError(f"target_modules: {name!r} matches nothing; the matrices of a block are {', '.join(MATRICES)}")
+            raise ValueError(
+                f"target_modules: {name!r} matches nothing; the matrices of a block are {', '.join(MATRICES)}"
+            )
 
 
 def matrix_shape(config: GPTConfig, name: str) -> tuple[int, int]:
@@ -115,9 +117,8 @@ def detach(adapted: nn.Module) -> GPT:
     """
     while hasattr(adapted, "base"):
         adapted = adapted.base
-    for name, module in list(adapted.named_modules()):
-        if hasattr(module, "base"):
-            adapted.set_submodule(name, module.base)
+    for name, module in list(adapted.named_children()):
+        setattr(adapted, name, detach(module))
     return adapted
 
 
@@ -143,12 +144,15 @@ def read_adapter(file: str | Path) -> tuple[str, dict, dict[str, Tensor]]:
     try:
         with safe_open(file, framework="pt") as saved:
             metadata = saved.metadata() or {}
-            weights = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118: not a dict
+            weights = {key: saved.get_tensor(key) for key in saved.keys()}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} cannot be read as an adapter file ({error}); save it again") from None
-    if "method" not in metadata:
-        raise ValueError(f"{file} names no method; only files written by save_adapter can be loaded")
-    return metadata["method"], json.loads(metadata["settings"]), weights
+    try:
+        return metadata["method"], json.loads(metadata["settings"]), weights
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"{file} names no method or settings; only files that save_adapter wrote can be read"
+        ) from None
 
 
 def load_weights(adapted: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -203,8 +203,8 @@ def skill_accuracies(model: nn.Module, examples: int) -> dict[str, float]:
 
 LADDER: dict[str, StringTask] = {
     "recall": StringTask("recall", descending, steps=150),
-    "compose": StringTask("compose", ascending_add_one, steps=400),
-    "learn": StringTask("learn", difference, steps=800),
+    "compose": StringTask("compose", ascending_add_one, steps=300),
+    "learn": StringTask("learn", difference, steps=1000),
 }
 EXTRA: dict[str, StringTask] = {
     "reverse": StringTask("reverse", reverse, steps=600),

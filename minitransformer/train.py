@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from minitransformer.files import write_safetensors
 from minitransformer.tasks import Task
 
 
@@ -126,7 +125,10 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    run = {"task": task.name, "steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
+    run = {
+        "task": task.name, "steps": steps, "learning_rate": learning_rate, "batch_size": batch_size,
+        "weight_decay": weight_decay, "seed": seed, "shapes": [list(p.shape) for p in parameters],
+    }  # fmt: skip
     if state_file is not None and state_file.exists():
         history = load_state(state_file, run, parameters, optimizer, generator)
 
@@ -148,7 +150,9 @@ def train(
         history.seconds += time.perf_counter() - start
 
         if not math.isfinite(history.losses[-1]):
-            raise FloatingPointError(f"train: the loss is {history.losses[-1]} at step {step}; try a lower learning rate")
+            raise FloatingPointError(
+                f"train: the loss is {history.losses[-1]} at step {step}; try a lower learning rate"
+            )
         if score_every and ((step + 1) % score_every == 0 or step + 1 == steps):
             history.scores.append((step + 1, evaluate(model, task)))
         if state_file is not None and ((step + 1) % save_every == 0 or step + 1 == steps):
@@ -191,23 +195,20 @@ def load_state(
     again = f"delete {file} to start again"
     try:
         with safe_open(file, framework="pt", device=str(parameters[0].device)) as saved:
-            metadata = saved.metadata()
-            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118: not a dict
+            metadata = saved.metadata() or {}
+            tensors = {key: saved.get_tensor(key) for key in saved.keys()}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"the state of the run in {file} cannot be read ({error}); {again}") from None
+    if "run" not in metadata:
+        raise ValueError(f"{file} is not the state of a run; {again}")
     if json.loads(metadata["run"]) != run:
         raise ValueError(f"{file} holds a run with other settings, {metadata['run']}; {again}")
     generator.set_state(tensors.pop("generator").cpu())
     with torch.no_grad():
         for i, parameter in enumerate(parameters):
             parameter.copy_(tensors[f"{i}.weight"])
-            optimizer.state[parameter] = {key: tensors[f"{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-    return History(**json.loads(metadata["history"]))
-
-
-def write_safetensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file whole or not at all, so that an interruption never leaves half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
-    os.replace(partial, file)
+            if f"{i}.step" in tensors:  # a weight that never got a gradient has no moments
+                optimizer.state[parameter] = {key: tensors[f"{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+    history = History(**json.loads(metadata["history"]))
+    history.scores = [tuple(score) for score in history.scores]
+    return history

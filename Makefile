@@ -1,0 +1,48 @@
+# The course's commands. `make help` lists them. Each sets up what it needs in .venv, once.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+STUDENT := .venv/student.stamp
+DEV := .venv/dev.stamp
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+.DEFAULT_GOAL := help
+.PHONY: help compare test lab notebooks lint clean
+.DELETE_ON_ERROR:
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+compare: $(STUDENT) ## fine-tune the tiny GPT with every method, write results/
+	$(BIN)/python -m minitransformer compare
+
+test: $(DEV) ## run the unit tests and every notebook
+	$(BIN)/python -m pytest tests
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
+
+lab: $(STUDENT) ## open the first lesson in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_tiny_transformer.ipynb
+
+notebooks: $(DEV) ## execute every notebook in place, write minitransformer/methods/
+	$(BIN)/python -c "from nbdev.export import nb_export; import sys; [nb_export(file, 'minitransformer/methods') for file in sys.argv[1:]]" $(NOTEBOOKS)
+	TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+lint: $(DEV) ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+clean: ## remove the environment and the results
+	rm -rf .venv results
+
+$(STUDENT): requirements.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	touch $@
+
+$(DEV): requirements-dev.txt $(STUDENT)
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	touch $@
