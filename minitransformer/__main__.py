@@ -63,9 +63,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def interrupt(*_: object) -> None:
+    """Stop as Ctrl-C does, also where the shell ignores Ctrl-C because the command runs in the background."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; an error that the user can mend ends in a message and the exit code 1."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a kill is a Ctrl-C
+    signal.signal(signal.SIGTERM, interrupt)  # a kill is a Ctrl-C
     options = parse(arguments)
     try:
         if options.command == "doctor":

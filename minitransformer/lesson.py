@@ -48,7 +48,7 @@ def fine_tune(
     steps = steps or task.steps
     adapted = method.attach(load_base(task.base, device), **settings)
     rate = learning_rate or method.learning_rate
-    return adapted, train(adapted, task, steps, rate, seed=seed, score_every=max(1, steps // 5))
+    return adapted, train(adapted, task, steps, rate, task.batch_size, seed=seed, score_every=max(1, steps // 5))
 
 
 def recorded_rows(methods: list[str], tasks: list[str]) -> list[dict]:

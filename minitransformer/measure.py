@@ -41,9 +41,9 @@ def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable
     return step
 
 
-def step_seconds(model: nn.Module, task: Task, batch_size: int = 32, repeats: int = 20) -> float:
+def step_seconds(model: nn.Module, task: Task, repeats: int = 20) -> float:
     """Median time of a training step on batches of a task, in seconds."""
-    inputs, targets = batch_on(model, task, batch_size)
+    inputs, targets = batch_on(model, task, task.batch_size)
     return median_seconds([training_step(model, inputs, targets)], repeats, inputs.device)[0]
 
 
@@ -55,12 +55,12 @@ def latency_ratio(model: nn.Module, base: nn.Module, task: Task, batch_size: int
     return ours / theirs
 
 
-def bytes_for_backward(model: nn.Module, task: Task, batch_size: int = 32) -> int:
+def bytes_for_backward(model: nn.Module, task: Task) -> int:
     """Bytes that a training step keeps between forward and backward, the weights themselves left out.
 
     Every tensor that autograd saves is counted once, by the storage that it lives in.
     """
-    inputs, targets = batch_on(model, task, batch_size)
+    inputs, targets = batch_on(model, task, task.batch_size)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 

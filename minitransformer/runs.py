@@ -121,7 +121,7 @@ def run_once(run: Run) -> dict:
     base = load_base(run.base, device)
     adapted = method.attach(load_base(run.base, device)).to(device)
     old = DOCS if isinstance(task, TextTask) else None
-    history = train(adapted, task, run.steps, run.learning_rate, seed=run.seed, progress=False)
+    history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)
     result = {
         "metric": task.metric,
         "trained": count_parameters(adapted, trainable_only=True),
@@ -226,6 +226,9 @@ def stopping_pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
 def start_worker() -> None:
     """Prepare a worker: leave Ctrl-C to the parent, and end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own lock spans processes, and would be left behind by a worker that is stopped
 
     def end_with_parent() -> None:
         multiprocessing.parent_process().join()

@@ -1,6 +1,7 @@
 """Freezing, swapping modules, counting, and keeping the added weights: what every method does to a model."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -58,13 +59,24 @@ def check_positive(**settings: int) -> None:
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
+def check_scale(**settings: float) -> None:
+    """Make sure that settings are finite numbers above zero.
+
+    Raises:
+        ValueError: one is not; the message names it.
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a number above 0, not {value!r}")
+
+
 def check_targets(target_modules: Sequence[str]) -> None:
     """Make sure that every name is one of the six matrices of a block.
 
     Raises:
         ValueError: the list is empty or a string, or holds another name.
     """
-    if isinstance(target_modules, str) or not target_modules:
+    if isinstance(target_modules, str) or not isinstance(target_modules, Sequence) or not target_modules:
         raise ValueError(f'target_modules must be a list of names such as ("q_proj", "v_proj"), not {target_modules!r}')
     for name in target_modules:
         if name not in MATRICES:

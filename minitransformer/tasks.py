@@ -30,6 +30,7 @@ class Task(ABC):
     name: str
     base = "tiny"  # the pretrained model that the task adapts, unless another is asked for
     metric = "accuracy"  # what `score` returns: "accuracy" (more is better) or "bits per character" (less is better)
+    batch_size = 32  # sequences a training step
     steps: int  # training steps that the comparison gives to every method
 
     @abstractmethod
@@ -203,7 +204,7 @@ def skill_accuracies(model: nn.Module, examples: int) -> dict[str, float]:
 
 LADDER: dict[str, StringTask] = {
     "recall": StringTask("recall", descending, steps=150),
-    "compose": StringTask("compose", ascending_add_one, steps=300),
+    "compose": StringTask("compose", ascending_add_one, steps=400),
     "learn": StringTask("learn", difference, steps=1000),
 }
 EXTRA: dict[str, StringTask] = {

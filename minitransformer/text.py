@@ -91,6 +91,7 @@ class TextTask(Task):
 
     base = "docs"
     metric = "bits per character"
+    batch_size = 16
     test_size = 64  # held-out windows a score is measured on
 
     def __init__(self, name: str, source: str | Callable[[], str], steps: int = 0, context: int = TEXT_CONTEXT) -> None:
@@ -131,4 +132,4 @@ class TextTask(Task):
 
 
 DOCS = TextTask("docs", docs_text, context=TEXT_BLOCK)
-CODE = TextTask("code", code_text, steps=300)
+CODE = TextTask("code", code_text, steps=200)

@@ -13,9 +13,8 @@ import pytest
 from safetensors import SafetensorError
 
 from minitransformer import __main__ as cli
+from minitransformer import files, runs
 from minitransformer import pretrain as pretrain_module
-from minitransformer import runs
-from minitransformer import train as train_module
 from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
 from minitransformer.methods import METHODS
 from minitransformer.model import GPTConfig
@@ -453,7 +452,7 @@ def test_disk_that_is_full_is_an_error_without_a_traceback(recipe, tmp_path, cap
         raise SafetensorError("I/O error: No space left on device (os error 28)")  # no OSError
 
     recipe(SkillStreams())
-    monkeypatch.setattr(train_module, "save_file", fail)
+    monkeypatch.setattr(files, "save_file", fail)
     assert pretrain_into(tmp_path) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
 

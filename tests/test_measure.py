@@ -19,6 +19,7 @@ class Toy(Task):
     """Batches of B * T = 4 * 6 tokens of 10."""
 
     name = "toy"
+    batch_size = 4
 
     def batch(self, batch_size, generator):
         return tuple(torch.randint(10, (batch_size, 6), generator=generator) for _ in range(2))
@@ -49,17 +50,17 @@ INPUT_OF_THE_LAYER = 24 * 10 * 4
 
 
 def test_bytes_of_one_layer_are_those_counted_by_hand():
-    assert bytes_for_backward(OneLayer(), Toy(), batch_size=4) == KEPT_BY_THE_LOSS + INPUT_OF_THE_LAYER
+    assert bytes_for_backward(OneLayer(), Toy()) == KEPT_BY_THE_LOSS + INPUT_OF_THE_LAYER
 
 
 def test_tensor_that_is_kept_twice_is_counted_once():
-    assert bytes_for_backward(OneLayer(again=True), Toy(), batch_size=4) == KEPT_BY_THE_LOSS + INPUT_OF_THE_LAYER
+    assert bytes_for_backward(OneLayer(again=True), Toy()) == KEPT_BY_THE_LOSS + INPUT_OF_THE_LAYER
 
 
 def test_layer_that_trains_its_bias_alone_keeps_no_input():
     model = OneLayer()
     model.linear.weight.requires_grad_(False)
-    assert bytes_for_backward(model, Toy(), batch_size=4) == KEPT_BY_THE_LOSS
+    assert bytes_for_backward(model, Toy()) == KEPT_BY_THE_LOSS
 
 
 def test_weights_are_not_counted(make_gpt):
@@ -73,7 +74,11 @@ def test_frozen_model_keeps_nothing(gpt):
 
 
 def test_bytes_grow_with_the_batch_in_proportion(gpt):
-    one, two = (bytes_for_backward(gpt, Toy(), batch_size) for batch_size in (8, 16))
+    task = Toy()
+    task.batch_size = 8
+    one = bytes_for_backward(gpt, task)
+    task.batch_size = 16
+    two = bytes_for_backward(gpt, task)
     assert two == pytest.approx(2 * one, rel=0.001)
 
 
@@ -85,7 +90,7 @@ def test_training_less_keeps_less(make_gpt):
     gpt.lm_head.weight.requires_grad_()
     head = bytes_for_backward(gpt, Toy())
     assert 0 < head < lora < full
-    assert head == 32 * 6 * (32 * 4 + 10 * 4 + 8) + 4  # its input, and what the loss keeps
+    assert head == Toy.batch_size * 6 * (32 * 4 + 10 * 4 + 8) + 4  # its input, and what the loss keeps
 
 
 def test_counting_bytes_leaves_no_gradient_behind(gpt):

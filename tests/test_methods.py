@@ -202,6 +202,12 @@ def test_formula_counts_what_trains(make_gpt, shape, name, settings):
     assert n == count_parameters(adapted, trainable_only=True)
 
 
+@every_method
+def test_what_trains_does_not_depend_on_what_trained_before(gpt, name):
+    adapted = METHODS[name].attach(gpt.requires_grad_(False))
+    assert METHODS[name].count(gpt.config) == count_parameters(adapted, trainable_only=True)
+
+
 @every_case
 def test_formula_counts_what_trains_at_seven_billion(name, settings):
     with torch.device("meta"):  # shapes without memory
@@ -230,6 +236,14 @@ def test_merged_is_a_plain_gpt_with_the_same_logits_or_nothing(gpt, name, settin
             assert not added_modules(merged)
             assert list(merged.state_dict()) == names
         assert_close(merged(idx), before, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", ADDS_MODULES)
+def test_merging_leaves_the_tensors_of_the_base_as_they_were(gpt, name):
+    base = dict(gpt.named_parameters())
+    before = {key: p.clone() for key, p in base.items()}
+    METHODS[name].merge(randomize(METHODS[name].attach(gpt)))
+    assert all(torch.equal(p, before[key]) for key, p in base.items())
 
 
 @every_case

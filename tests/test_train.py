@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from minitransformer import files
 from minitransformer import train as train_module
 from minitransformer.surgery import freeze
 from minitransformer.tasks import Task
@@ -234,7 +235,7 @@ def test_finished_run_is_not_repeated(run, gpt, make_gpt, task, interrupted, sam
 def test_interruption_while_saving_leaves_the_state_before(run, gpt, same, tmp_path, monkeypatch):
     weights, history = run(copy.deepcopy(gpt))
     settings = {"state_file": tmp_path / "state", "save_every": 6}
-    real, calls = train_module.save_file, []
+    real, calls = files.save_file, []
 
     def half_a_file(tensors, file, metadata):
         calls.append(1)
@@ -243,7 +244,7 @@ def test_interruption_while_saving_leaves_the_state_before(run, gpt, same, tmp_p
             file.write_bytes(file.read_bytes()[:100])
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_module, "save_file", half_a_file)
+    monkeypatch.setattr(files, "save_file", half_a_file)
     with pytest.raises(KeyboardInterrupt):
         run(copy.deepcopy(gpt), **settings)
     resumed, resumed_history = run(gpt, **settings)

@@ -34,4 +34,4 @@ def merge_full(adapted: GPT) -> GPT:
     return adapted
 
 
-METHOD = Method("full", attach_full, count_full, learning_rate=1e-3, fold=merge_full)
+METHOD = Method("full", attach_full, count_full, learning_rate=3e-3, fold=merge_full)

@@ -13,8 +13,17 @@ from torch import Tensor, nn
 
 from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import MATRICES, check_plain, check_positive, check_targets, freeze, matrix_shape
-from minitransformer.surgery import replace_modules, target_names
+from minitransformer.surgery import (
+    MATRICES,
+    check_plain,
+    check_positive,
+    check_scale,
+    check_targets,
+    freeze,
+    matrix_shape,
+    replace_modules,
+    target_names,
+)
 
 
 class LoRALinear(nn.Module):
@@ -36,7 +45,8 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """A plain linear layer that computes the same; the frozen one is left as it was."""
-        linear = nn.utils.skip_init(nn.Linear, self.base.in_features, self.base.out_features, device=self.lora_A.device)
+        where = {"device": self.lora_A.device, "dtype": self.lora_A.dtype}
+        linear = nn.utils.skip_init(nn.Linear, self.base.in_features, self.base.out_features, **where)
         linear.weight.copy_(self.base.weight + self.scaling * self.lora_B @ self.lora_A)  # (d_out, d_in)
         linear.bias.copy_(self.base.bias)
         return linear
@@ -66,8 +76,7 @@ def attach_lora(
 def check_lora(rank: int, alpha: float, target_modules: Sequence[str]) -> None:
     """Raise a ValueError that names the setting that is wrong."""
     check_positive(rank=rank)
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0, not {alpha!r}; the rank or twice the rank is usual")
+    check_scale(alpha=alpha)
     check_targets(target_modules)
 
 
@@ -85,4 +94,4 @@ def merge_lora(adapted: GPT) -> GPT:
     return adapted
 
 
-METHOD = Method("lora", attach_lora, count_lora, learning_rate=1e-2, fold=merge_lora)
+METHOD = Method("lora", attach_lora, count_lora, learning_rate=3e-3, fold=merge_lora)
