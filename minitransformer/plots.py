@@ -34,8 +34,10 @@ def save(figure: Figure, file: str | Path) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches. pyplot does not keep it: a notebook would draw such a figure twice."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """An empty figure, in inches. pyplot must not keep it open: a notebook would draw it twice."""
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    plt.close(figure)
+    return figure
 
 
 def method_style(label: str) -> dict[str, str]:
