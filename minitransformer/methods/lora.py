@@ -52,9 +52,7 @@ class LoRALinear(nn.Module):
         return linear
 
 # %% ../../notebooks/06_lora.ipynb #7ee20ee1
-def attach_lora(
-    model: GPT, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES
-) -> GPT:
+def attach_lora(model: GPT, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES) -> GPT:
     """Freeze the model and put a LoRALinear in the place of every target.
 
     Args:
