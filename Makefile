@@ -1,8 +1,9 @@
 # The course's commands. `make help` lists them. Each sets up what it needs in .venv, once.
-PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
+PYTHON ?= python
 BIN := .venv/Scripts
 else
+PYTHON ?= python3
 BIN := .venv/bin
 endif
 STUDENT := .venv/student.stamp
@@ -21,7 +22,7 @@ compare: $(STUDENT) ## fine-tune the tiny GPT with every method, write results/
 
 test: $(DEV) ## run the unit tests and every notebook
 	$(BIN)/python -m pytest tests
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
 
 lab: $(STUDENT) ## open the first lesson in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_tiny_transformer.ipynb

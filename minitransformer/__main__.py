@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from minitransformer.checkpoints import base_names, load_base
+from minitransformer.checkpoints import base_names, load_base, remedy
 from minitransformer.compare import compare
 from minitransformer.methods import METHODS
 from minitransformer.pretrain import RECIPES, pretrain
@@ -25,6 +25,8 @@ def doctor() -> None:
     """Say what this machine has, and whether every base can be loaded."""
     print(f"Python {platform.python_version()} on {platform.system()}, torch {torch.__version__}")
     print(f"device: {choose_device()} (choose another with --device), {os.cpu_count()} CPU cores")
+    if not base_names():
+        raise ValueError(f"no base is there; {remedy('tiny')}")
     for name in base_names():
         print(f"base {name}: {count_parameters(load_base(name)):,} parameters, in order")
     print(f"methods: {', '.join(METHODS)}")
@@ -64,7 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def interrupt(*_: object) -> None:
-    """Stop as Ctrl-C does, also where the shell ignores Ctrl-C because the command runs in the background."""
+    """Stop as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
@@ -82,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             jobs = options.jobs
             if jobs is None:
-                jobs = os.cpu_count() or 1 if choose_device(options.device).type == "cpu" else 1
+                jobs = (os.cpu_count() or 1) if choose_device(options.device).type == "cpu" else 1
             if options.command == "compare":
                 corpus = ["corpus"] if options.corpus else []
                 tasks = [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER)
@@ -116,7 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (BrokenExecutor, torch.OutOfMemoryError) as error:
-        print(f"error: a run died, perhaps for want of memory ({error}); try again with --jobs 1", file=sys.stderr)
+        print(
+            f"error: a run died, perhaps for want of memory ({error}); try fewer --jobs or another --device",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

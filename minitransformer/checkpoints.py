@@ -1,13 +1,13 @@
 """The pretrained bases that ship with the course: safetensors for the weights, a JSON card beside each."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
-from minitransformer.files import sha256
 from minitransformer.model import GPT, GPTConfig
 
 FOLDER = Path(__file__).parent / "pretrained"
@@ -49,11 +49,11 @@ def load_base(name: str = "tiny", device: torch.device | str = "cpu", folder: Pa
     card = load_card(name, folder)
     file = folder / f"{name}.safetensors"
     try:
-        digest = sha256(file)
-        weights = load_file(file, device=str(device))
+        data = file.read_bytes()  # read, not mapped: an open map would keep Windows from replacing the file
+        weights = load(data)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{file} is missing or damaged ({error}); {remedy(name)}") from None
-    if digest != card["sha256"]:
+    if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise ValueError(f"{file} is damaged (its checksum is not the card's); {remedy(name)}")
     with torch.device("meta"):
         model = GPT(GPTConfig(**card["config"]))
@@ -63,7 +63,7 @@ def load_base(name: str = "tiny", device: torch.device | str = "cpu", folder: Pa
         raise ValueError(
             f"the card {folder / name}.json is damaged (its config is not the weights'); {remedy(name)}"
         ) from None
-    return model.requires_grad_().eval()
+    return model.requires_grad_().eval().to(device)
 
 
 def remedy(name: str) -> str:

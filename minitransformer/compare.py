@@ -9,7 +9,7 @@ from pathlib import Path
 from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
 from minitransformer.plots import accuracy_over_parameters, save
-from minitransformer.runs import Run, execute, plan
+from minitransformer.runs import Run, execute, forget, plan
 
 COLUMNS = {  # name in the files -> heading and format in the printed table
     "task": ("task", "{}"),
@@ -57,7 +57,7 @@ def compare(
         out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n"
     )
     save(accuracy_over_parameters(rows), out / "compare.png")
-    unfinished.unlink()
+    forget(unfinished, runs)
     return rows
 
 

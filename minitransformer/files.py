@@ -29,7 +29,7 @@ def check_writable(folder: Path) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", newline="\n")
     os.replace(partial, file)
 
 

@@ -34,6 +34,9 @@ def generate(
         if temperature == 0:
             token = logits.argmax(dim=-1, keepdim=True)  # (B, 1)
         else:
-            token = torch.multinomial((logits / temperature).softmax(dim=-1), 1, generator=generator)  # (B, 1)
+            probabilities = (logits / temperature).softmax(dim=-1)  # (B, vocab_size)
+            if generator is not None:
+                probabilities = probabilities.to(generator.device)  # chance must be drawn where the generator is
+            token = torch.multinomial(probabilities, 1, generator=generator).to(idx.device)  # (B, 1)
         idx = torch.cat([idx, token], dim=1)
     return idx

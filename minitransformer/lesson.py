@@ -45,9 +45,9 @@ def fine_tune(
         The adapted model and what training recorded.
     """
     torch.manual_seed(seed)
-    steps = steps or task.steps
+    steps = task.steps if steps is None else steps
     adapted = method.attach(load_base(task.base, device), **settings)
-    rate = learning_rate or method.learning_rate
+    rate = method.learning_rate if learning_rate is None else learning_rate
     return adapted, train(adapted, task, steps, rate, task.batch_size, seed=seed, score_every=max(1, steps // 5))
 
 

@@ -1,4 +1,4 @@
-"""What a method costs: time a training step, latency, bytes kept for backward, what the base forgets."""
+"""What a method costs: time a training step, latency, bytes kept for backward."""
 
 import statistics
 import time
@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minitransformer.tasks import Task, skill_accuracies
-from minitransformer.train import evaluate
+from minitransformer.tasks import Task
 
 
 def median_seconds(calls: list[Callable[[], object]], repeats: int, device: torch.device) -> list[float]:
     """Median time of each call in seconds, taken in turns, so that what else the machine does hits all alike."""
-    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    wait = {"cuda": lambda: torch.cuda.synchronize(device), "mps": torch.mps.synchronize}.get(device.type, lambda: None)
     times: list[list[float]] = [[] for _ in calls]
     for repeat in range(repeats + 2):  # the first two rounds warm up
         for call, record in zip(calls, times, strict=True):
@@ -73,18 +72,6 @@ def bytes_for_backward(model: nn.Module, task: Task) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
     return sum(kept.values())
-
-
-def kept(model: nn.Module, old: Task | None = None) -> float:
-    """What is left of what the base could do.
-
-    For the skills base: mean accuracy on its four skills, with one solved example in front to say which is meant. With
-    `old`, the score on that task: bits per character on the documentation for the docs base.
-    """
-    if old is not None:
-        return evaluate(model, old)
-    with torch.no_grad():
-        return statistics.mean(skill_accuracies(model, examples=1).values())
 
 
 def batch_on(model: nn.Module, task: Task, batch_size: int) -> tuple[Tensor, Tensor]:

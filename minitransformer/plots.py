@@ -152,7 +152,12 @@ def block_diagram(method: str | None = None) -> Figure:
 
     Frozen weights are grey and hatched, trained ones solid in the method's colour with a thick edge, so that they
     differ in black and white too. "full" trains the block's own weights; without a method all is plain.
+
+    Raises:
+        ValueError: there is no drawing of the method.
     """
+    if method not in (None, "full", *ADDED):
+        raise ValueError(f"block_diagram: there is no drawing of {method!r}; there are: full, {', '.join(ADDED)}")
     figure = new_figure(10, 2.9)
     axes = figure.subplots()
     color = STYLE[method][0] if method else BASE

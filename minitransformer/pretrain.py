@@ -51,14 +51,13 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps: int | None = None) -> dict:
+def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dict:
     """Pretrain a base and write its weights and its card; continue where an interrupted run was last saved.
 
     Args:
         name: one of RECIPES.
         device: cuda, mps or cpu; None: the best one here.
         folder: where the files go.
-        steps: train for so many steps instead of the recipe's.
 
     Returns:
         The card.
@@ -69,20 +68,20 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps:
     if name not in RECIPES:
         raise ValueError(f"there is no recipe for a base {name!r}; there are: {', '.join(RECIPES)}")
     recipe = RECIPES[name]
-    steps = steps or recipe.steps
     check_writable(folder)
     model = GPT(recipe.config).to(setup(recipe.seed, device))
     state_file = folder / f"{name}.state"
     history = train(
         model,
         recipe.task,
-        steps,
+        recipe.steps,
         recipe.learning_rate,
         recipe.batch_size,
         recipe.weight_decay,
         recipe.seed,
         state_file=state_file,
     )
+    measured = quality(model, name)  # before any file is replaced: weights and card must change together
     weights_file = folder / f"{name}.safetensors"
     write_safetensors(model.state_dict(), weights_file)
     card = {
@@ -91,7 +90,7 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps:
         "parameters": count_parameters(model),
         "data": recipe.data,
         "seed": recipe.seed,
-        "steps": steps,
+        "steps": recipe.steps,
         "learning_rate": recipe.learning_rate,
         "batch_size": recipe.batch_size,
         "weight_decay": recipe.weight_decay,
@@ -99,7 +98,7 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER, steps:
         "command": f"python -m minitransformer pretrain {name}",
         "torch": torch.__version__.split("+")[0],
         "sha256": sha256(weights_file),
-        **quality(model, name),
+        **measured,
     }
     write_text(folder / f"{name}.json", json.dumps(card, indent=2) + "\n")
     state_file.unlink()

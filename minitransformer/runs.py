@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,19 +16,20 @@ from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
 from minitransformer.files import sha256, write_text
-from minitransformer.measure import bytes_for_backward, kept, latency_ratio, step_seconds
+from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
 from minitransformer.methods import METHODS
-from minitransformer.surgery import count_parameters
-from minitransformer.tasks import EXTRA, LADDER, Task
-from minitransformer.text import CODE, DOCS, TextTask, read_text
-from minitransformer.train import evaluate, setup, train
+from minitransformer.surgery import check_scale, count_parameters
+from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
+from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
+from minitransformer.train import choose_device, evaluate, setup, train
 
+MOST_JOBS = 61  # what Windows allows
 TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run, described by all that its result depends on.
+    """One training run, described by what its result depends on, the code itself left out.
 
     The checksums of the base and of the learner's text are here so that a result is never taken for another's.
     """
@@ -39,6 +40,7 @@ class Run:
     base: str
     base_sha256: str
     device: str
+    settings: str  # of the method, as JSON
     steps: int
     learning_rate: float
     corpus: str | None = None
@@ -54,6 +56,8 @@ def find_task(name: str, corpus: str | None = None) -> Task:
     """
     if name == "corpus" and corpus is not None:
         return TextTask("corpus", read_text(corpus), steps=CODE.steps)
+    if name == "corpus":
+        raise ValueError("the task 'corpus' needs a text: name it with --corpus FILE")
     tasks: dict[str, Task] = {**LADDER, **EXTRA, CODE.name: CODE}
     if name not in tasks:
         raise ValueError(f"there is no task {name!r}; there are: {', '.join(tasks)}")
@@ -90,7 +94,9 @@ def plan(
     for name in method_names:
         if name not in METHODS:
             raise ValueError(f"there is no method {name!r}; there are: {', '.join(METHODS)}")
-    device = str(setup(device=device))
+    for rate in rates or []:
+        check_scale(rates=rate)
+    device = str(choose_device(device))
     runs = []
     for task_name in dict.fromkeys(task_names):
         task = find_task(task_name, corpus)
@@ -100,11 +106,12 @@ def plan(
             raise ValueError(f"base {base_name!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
         task.batch(1, torch.Generator())  # reads a corpus now, not after minutes of training
         for method in dict.fromkeys(method_names):
-            for rate in rates or [METHODS[method].learning_rate]:
+            for rate in dict.fromkeys(rates or [METHODS[method].learning_rate]):
                 for seed in range(seeds):
                     runs.append(
                         Run(
-                            task_name, method, seed, base_name, card["sha256"], device, task.steps, rate, corpus,
+                            task_name, method, seed, base_name, card["sha256"], device,
+                            json.dumps(METHODS[method].defaults), task.steps, rate, corpus,
                             sha256(Path(corpus)) if task_name == "corpus" else None,
                             measured and seed == 0,
                         )
@@ -119,21 +126,25 @@ def run_once(run: Run) -> dict:
     device = setup(run.seed, run.device)
     task, method = find_task(run.task, run.corpus), METHODS[run.method]
     base = load_base(run.base, device)
-    adapted = method.attach(load_base(run.base, device)).to(device)
-    old = DOCS if isinstance(task, TextTask) else None
-    history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)
+    adapted = method.attach(load_base(run.base, device))
+    old = OLD_TEXT if isinstance(task, TextTask) else SkillStreams()
+    try:
+        history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)
+    except FloatingPointError as error:
+        name = f"{run.method} on {run.task}, rate {run.learning_rate:g}, seed {run.seed}"
+        raise FloatingPointError(f"{name}: {error}") from None
     result = {
         "metric": task.metric,
         "trained": count_parameters(adapted, trainable_only=True),
         "total": count_parameters(base),
         "score": evaluate(adapted, task),
-        "kept": kept(adapted, old),
+        "kept": evaluate(adapted, old),
         "final_loss": history.losses[-1],
     }
     if run.measured:
         result |= {
             "score_base": evaluate(base, task),
-            "kept_base": kept(base, old),
+            "kept_base": evaluate(base, old),
             "step_ms": 1e3 * step_seconds(adapted, task),
             "latency": latency_ratio(adapted, base, task),
             "bytes_for_backward": bytes_for_backward(adapted, task),
@@ -168,11 +179,26 @@ def execute(runs: list[Run], file: Path, jobs: int = 1) -> list[tuple[Run, dict]
     total = sum(run.steps for run in runs)
     bar = tqdm(total=total, initial=total - sum(run.steps for run in todo), desc="training", unit="step")
     with bar, file.open("a", encoding="utf-8") as out:
-        for run, result in finished_runs(todo, min(jobs, len(todo)), bar):
-            results[run] = result
-            out.write(json.dumps({"run": asdict(run), "result": result}) + "\n")
-            out.flush()
+        with closing(finished_runs(todo, min(jobs, len(todo), MOST_JOBS), bar)) as finished:
+            for run, result in finished:
+                results[run] = result
+                out.write(note(run, result))
+                out.flush()
     return [(run, results[run]) for run in runs]
+
+
+def note(run: Run, result: dict) -> str:
+    """The line that a finished run gets in the file."""
+    return json.dumps({"run": asdict(run), "result": result}) + "\n"
+
+
+def forget(file: Path, runs: list[Run]) -> None:
+    """Take runs whose results are written elsewhere out of the file; what another, interrupted command left stays."""
+    left = {run: result for run, result in read_finished(file).items() if run not in set(runs)}
+    if left:
+        write_text(file, "".join(note(run, result) for run, result in left.items()))
+    else:
+        file.unlink()
 
 
 def read_finished(file: Path) -> dict[Run, dict]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from minitransformer.compare import to_csv
 from minitransformer.files import check_writable, write_text
-from minitransformer.runs import Run, execute, plan
+from minitransformer.runs import Run, execute, forget, plan
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
@@ -37,7 +37,7 @@ def search(
             "{method:>10}  {task:>8}  rate {learning_rate:<7g}  score {score:.3f}  loss {final_loss:.3f}".format(**row)
         )
     write_text(out / "learning_rates.csv", to_csv(rows))
-    unfinished.unlink()
+    forget(unfinished, runs)
     return rows
 
 

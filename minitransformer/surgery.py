@@ -125,7 +125,7 @@ def detach(adapted: nn.Module) -> GPT:
     """Take a method off again, leaving the base as it was, to the bit.
 
     A module that a method adds keeps the module that it replaced under the name `base`; putting those back is all.
-    A fully fine-tuned model comes back as it is: nothing was added that could be taken off.
+    It stays frozen. A fully fine-tuned model comes back as it is: nothing was added that could be taken off.
     """
     while hasattr(adapted, "base"):
         adapted = adapted.base
@@ -143,7 +143,13 @@ def trainable_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_adapter(adapted: nn.Module, file: str | Path, method: str, **settings: object) -> None:
-    """Write the weights that train, with the method and settings to attach them again, as one safetensors file."""
+    """Write the weights that train, with the method and settings to attach them again, as one safetensors file.
+
+    Settings that are left out are the method's defaults on the day of loading, so give all that matter.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     write_safetensors(trainable_state_dict(adapted), Path(file), {"method": method, "settings": json.dumps(settings)})
 
 

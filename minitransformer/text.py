@@ -66,7 +66,7 @@ def read_text(file: str | Path) -> str:
         ValueError: the file is missing, unreadable or not text.
     """
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"corpus {file}: cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError:
@@ -86,7 +86,7 @@ class TextTask(Task):
         context: characters in a window.
 
     Raises:
-        ValueError: (at first use) the text is too short for a training window and a held-out window.
+        ValueError: (at first use) the text is too short for a training window and a held-out window, or its end only repeats it.
     """
 
     base = "docs"
@@ -131,5 +131,6 @@ class TextTask(Task):
         return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()).item() / math.log(2)
 
 
-DOCS = TextTask("docs", docs_text, context=TEXT_BLOCK)
+DOCS = TextTask("docs", docs_text, context=TEXT_BLOCK)  # what the base is pretrained on
+OLD_TEXT = TextTask("docs", docs_text)  # the same for an adapted model, whose virtual tokens may take room in the block
 CODE = TextTask("code", code_text, steps=200)

@@ -41,6 +41,9 @@ def setup(seed: int = 0, device: str | None = None) -> torch.device:
     """Make a run repeatable: seed PyTorch, choose the device, and use one CPU thread.
 
     Models this small train fastest on one thread, and one thread adds numbers in the same order every time.
+
+    Raises:
+        ValueError: as `choose_device` does.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -119,7 +122,7 @@ def train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError("train: every weight of the model is frozen; attach a method first")
-    if steps < 1 or batch_size < 1 or learning_rate <= 0:
+    if steps < 1 or batch_size < 1 or not 0 < learning_rate < math.inf:
         raise ValueError(f"train: steps={steps}, batch_size={batch_size}, learning_rate={learning_rate} must be > 0")
     device = parameters[0].device
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -208,7 +211,9 @@ def load_state(
         for i, parameter in enumerate(parameters):
             parameter.copy_(tensors[f"{i}.weight"])
             if f"{i}.step" in tensors:  # a weight that never got a gradient has no moments
-                optimizer.state[parameter] = {key: tensors[f"{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {
+                    key: tensors[f"{i}.{key}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
+                }
     history = History(**json.loads(metadata["history"]))
     history.scores = [tuple(score) for score in history.scores]
     return history

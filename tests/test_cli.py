@@ -99,7 +99,7 @@ def fails(capsys, runner):
     ("arguments", "message"),
     [
         (["--tasks", "recall", "nope"], "there is no task 'nope'; there are: recall, compose, learn"),
-        (["--tasks", "corpus"], "there is no task 'corpus'"),
+        (["--tasks", "corpus"], "the task 'corpus' needs a text"),
         (["--methods", "lora", "nope"], "there is no method 'nope'; there are: "),
         (["--device", "tpu"], "device 'tpu' is not available; on this machine: "),
         (["--device", "cpu:x"], "device 'cpu:x' cannot be used"),
@@ -300,6 +300,19 @@ def half_done(runner, tmp_path):
     runner.runs.clear()
     runner.at = 0
     return arguments
+
+
+def test_other_command_that_finishes_leaves_the_interrupted_one_its_runs(half_done, runner):
+    other = [*half_done, "--methods", "full"]
+    assert cli.main(other) == 0
+    runner.runs.clear()
+    assert cli.main(half_done) == 0
+    assert len(runner.runs) == 1
+
+
+@pytest.mark.parametrize("rate", ["-1", "0", "nan", "inf"])
+def test_rate_that_is_no_number_above_zero_is_an_error_before_anything_is_run(fails, tmp_path, rate):
+    assert "rates must be a number above 0" in fails("search", "--out", tmp_path, *COMPARE[1:], f"--rates={rate}")
 
 
 @pytest.mark.parametrize("rest", ['{"run": {"task": "rec', "\n", "3\n", '{"run": {"more": 1}}\n', "[]"], ids=repr)

@@ -7,10 +7,11 @@ from torch import nn
 
 from minitransformer import measure
 from minitransformer.checkpoints import load_base
-from minitransformer.measure import bytes_for_backward, kept, latency_ratio, median_seconds, step_seconds, training_step
+from minitransformer.measure import bytes_for_backward, latency_ratio, median_seconds, step_seconds, training_step
 from minitransformer.methods import METHODS
 from minitransformer.surgery import freeze
 from minitransformer.tasks import SkillStreams, Task
+from minitransformer.train import evaluate
 
 CPU = torch.device("cpu")
 
@@ -152,13 +153,7 @@ def test_measured_step_is_a_whole_one_that_leaves_the_weights_alone(gpt, snapsho
 # ---- forgetting -----------------------------------------------------------------------------------------------------
 
 
-def test_kept_is_the_score_on_the_old_task_where_there_is_one(gpt):
-    assert kept(gpt, Toy()) == 0.5
-
-
 def test_base_has_kept_its_skills_and_a_random_model_has_none(monkeypatch, make_gpt):
     monkeypatch.setattr("minitransformer.tasks.StringTask.test_size", 64)
-    base = load_base("tiny")
-    assert kept(base) > 0.9
-    assert kept(base) == pytest.approx(SkillStreams().score(base))
-    assert kept(make_gpt()) < 0.1
+    assert evaluate(load_base("tiny"), SkillStreams()) > 0.9
+    assert evaluate(make_gpt(), SkillStreams()) < 0.1

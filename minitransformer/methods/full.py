@@ -30,7 +30,12 @@ def count_full(config: GPTConfig) -> int:
 
 
 def merge_full(adapted: GPT) -> GPT:
-    """Nothing was added, so the model is a plain GPT already."""
+    """Nothing was added, so the model is a plain GPT already.
+
+    Raises:
+        ValueError: it is not, since another method is attached.
+    """
+    check_plain(adapted)
     return adapted
 
 

@@ -89,7 +89,7 @@ def merge_lora(adapted: GPT) -> GPT:
     targets = [name for name in target_names(adapted, MATRICES) if hasattr(adapted.get_submodule(name), "merged")]
     for name in targets:
         adapted.set_submodule(name, adapted.get_submodule(name).merged())
-    return adapted
+    return adapted.requires_grad_()  # as a base comes from its file: ready to be trained, or frozen, again
 
 
 METHOD = Method("lora", attach_lora, count_lora, learning_rate=3e-3, fold=merge_lora)
