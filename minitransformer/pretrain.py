@@ -69,7 +69,8 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dic
         raise ValueError(f"there is no recipe for a base {name!r}; there are: {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     check_writable(folder)
-    model = GPT(recipe.config).to(setup(recipe.seed, device))
+    torch_device = setup(recipe.seed, device)  # first the seed, then the weights that are drawn with it
+    model = GPT(recipe.config).to(torch_device)
     state_file = folder / f"{name}.state"
     history = train(
         model,

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
 
 from minitransformer import __main__ as cli
@@ -418,6 +419,14 @@ def test_pretraining_writes_a_base_that_loads(recipe, tmp_path, capsys):
     assert (card["steps"], card["config"]["n_embd"], model.config.n_embd) == (10, 8, 8)
     assert card["accuracy_by_examples_in_the_prompt"].keys() == {"0", "1", "2", "3"}
     assert f"tiny: {card['parameters']:,} parameters after 10 steps" in capsys.readouterr().out
+
+
+def test_pretraining_makes_the_same_base_whatever_was_drawn_before(recipe, tmp_path):
+    recipe(SkillStreams())
+    for folder in ("one", "two"):
+        torch.rand(7)
+        assert pretrain_into(tmp_path / folder) == 0
+    assert (tmp_path / "one" / "tiny.safetensors").read_bytes() == (tmp_path / "two" / "tiny.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("at", [[1], [3], [5], [10], [8, 3]], ids=str)
