@@ -85,6 +85,20 @@ def check_targets(target_modules: Sequence[str]) -> None:
             )
 
 
+def check_room(config: GPTConfig, num_virtual_tokens: int) -> None:
+    """Make sure that virtual tokens leave room for real ones in the block.
+
+    Raises:
+        ValueError: num_virtual_tokens is no whole number above zero, or fills the block.
+    """
+    check_positive(num_virtual_tokens=num_virtual_tokens)
+    if num_virtual_tokens >= config.block_size:
+        raise ValueError(
+            f"num_virtual_tokens={num_virtual_tokens} leaves no room for real tokens in a block of "
+            f"{config.block_size}; give at most {config.block_size - 1}"
+        )
+
+
 def matrix_shape(config: GPTConfig, name: str) -> tuple[int, int]:
     """(in_features, out_features) of one of a block's six matrices."""
     d, f = config.n_embd, config.n_inner
@@ -119,6 +133,15 @@ def replace_modules(
     for name in names:
         model.set_submodule(name, make(model.get_submodule(name)))
     return names
+
+
+def linear_layer(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A plain linear layer with copies of a weight (d_out, d_in) and a bias (d_out), where they are."""
+    d_out, d_in = weight.shape
+    linear = nn.Linear(d_in, d_out, device="meta")  # shapes without memory
+    linear.weight = nn.Parameter(weight.detach().clone())
+    linear.bias = nn.Parameter(bias.detach().clone())
+    return linear
 
 
 def detach(adapted: nn.Module) -> GPT:

@@ -20,6 +20,7 @@ from minitransformer.surgery import (
     check_scale,
     check_targets,
     freeze,
+    linear_layer,
     matrix_shape,
     replace_modules,
     target_names,
@@ -42,14 +43,13 @@ class LoRALinear(nn.Module):
         features = self.scaling * F.linear(x, self.lora_A)  # (..., rank)
         return self.base(x) + F.linear(features, self.lora_B)  # (..., d_out)
 
-    @torch.no_grad()
+    def merged_weight(self) -> Tensor:
+        """The one matrix that does the work of both paths, (d_out, d_in)."""
+        return self.base.weight + self.scaling * self.lora_B @ self.lora_A
+
     def merged(self) -> nn.Linear:
         """A plain linear layer that computes the same; the frozen one is left as it was."""
-        where = {"device": self.lora_A.device, "dtype": self.lora_A.dtype}
-        linear = nn.utils.skip_init(nn.Linear, self.base.in_features, self.base.out_features, **where)
-        linear.weight.copy_(self.base.weight + self.scaling * self.lora_B @ self.lora_A)  # (d_out, d_in)
-        linear.bias.copy_(self.base.bias)
-        return linear
+        return linear_layer(self.merged_weight(), self.base.bias)
 
 # %% ../../notebooks/06_lora.ipynb #7ee20ee1
 def attach_lora(model: GPT, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES) -> GPT:
