@@ -1,10 +1,9 @@
 import pytest
 import torch
+from parity import as_gpt2
 from torch.testing import assert_close
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from minitransformer.generate import generate
-from minitransformer.model import GPT, GPTConfig
 
 
 @pytest.fixture(params=[(1, 8, None), (4, 16, 40)], ids=str)
@@ -12,39 +11,7 @@ def pair(request, make_gpt):
     """Our GPT with random weights, and GPT-2 of the reference library with the same weights."""
     n_head, n_embd, n_inner = request.param
     ours = make_gpt(vocab_size=30, block_size=24, n_layer=3, n_head=n_head, n_embd=n_embd, n_inner=n_inner)
-    return ours, reference(ours)
-
-
-def reference(gpt: GPT) -> GPT2LMHeadModel:
-    config: GPTConfig = gpt.config
-    theirs = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=config.vocab_size,
-            n_positions=config.block_size,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            n_inner=config.n_inner,
-            tie_word_embeddings=False,
-            attn_implementation="eager",
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    ).eval()
-    weights = {}
-    for name, tensor in gpt.state_dict().items():
-        module, kind = name.rsplit(".", 1)
-        is_matrix = kind == "weight" and module.endswith("_proj")
-        name = name.replace("blocks.", "h.").replace("o_proj", "c_proj")
-        name = name.replace("up_proj", "c_fc").replace("down_proj", "c_proj")
-        name = name if name.startswith("lm_head") else f"transformer.{name}"
-        weights[name] = tensor.T if is_matrix else tensor  # its Conv1D keeps (in, out), a linear layer (out, in)
-    for i in range(config.n_layer):
-        for kind in ("weight", "bias"):
-            parts = [weights.pop(f"transformer.h.{i}.attn.{letter}_proj.{kind}") for letter in "qkv"]
-            weights[f"transformer.h.{i}.attn.c_attn.{kind}"] = torch.cat(parts, dim=-1)
-    theirs.load_state_dict(weights, strict=True)
-    return theirs
+    return ours, as_gpt2(ours)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
