@@ -1,4 +1,4 @@
-"""The command line: python -m minitransformer compare | search | pretrain | doctor."""
+"""The command line: python -m minitransformer compare | search | sweep | pretrain | doctor."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from minitransformer.compare import compare
 from minitransformer.methods import METHODS
 from minitransformer.pretrain import RECIPES, pretrain
 from minitransformer.runs import TASK_NAMES
-from minitransformer.search import search
+from minitransformer.search import SWEEPS, search, sweep
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER
 from minitransformer.train import choose_device
@@ -53,6 +53,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     two.add_argument("--rates", nargs="+", type=float, help="peak learning rates to try")
     two.add_argument("--seeds", type=int, default=1, help="runs of each rate (default 1)")
     two.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
+
+    four = commands.add_parser("sweep", help="repeat a sweep over settings that a lesson shows")
+    four.add_argument("name", help=f"one of: {', '.join(SWEEPS)}")
+    four.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
+    four.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
+    four.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
 
     three = commands.add_parser("pretrain", help="pretrain one of the bases, or go on where it was interrupted")
     three.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
@@ -98,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
                     options.corpus,
                     jobs,
                 )
+            elif options.command == "sweep":
+                sweep(options.name, options.out, options.device, jobs)
             else:
                 tasks = options.tasks or list(LADDER)
                 search(

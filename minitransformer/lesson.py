@@ -53,12 +53,34 @@ def fine_tune(
 
 def recorded_rows(methods: list[str], tasks: list[str]) -> list[dict]:
     """Rows of the recorded comparison (`python -m minitransformer compare`, three seeds), numbers as numbers."""
-    with RECORDED.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] in methods and row["task"] in tasks]
-    text = ("task", "method", "mergeable", "metric")
+    return [row for row in read_rows(RECORDED) if row["method"] in methods and row["task"] in tasks]
+
+
+def recorded_sweep(name: str, every_rate: bool = False) -> list[dict]:
+    """Rows of a recorded sweep (`python -m minitransformer sweep NAME`, three seeds), numbers as numbers.
+
+    Args:
+        name: of the sweep.
+        every_rate: all rates that were tried; otherwise, of each point, the one with the best mean score.
+    """
+    rows = read_rows(RECORDED.parent / f"{name}.csv")
+    if every_rate:
+        return rows
+    best: dict[tuple, dict] = {}
     for row in rows:
-        for key in row.keys() - text:
-            row[key] = int(row[key]) if key == "trained" else float(row[key])
+        point = row["method"], row["settings"], row["task"], row["base"]
+        if point not in best or row["score"] > best[point]["score"]:
+            best[point] = row
+    return list(best.values())
+
+
+def read_rows(file: Path) -> list[dict]:
+    """Read a CSV file, numbers as numbers."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        for key in row.keys() - {"task", "method", "settings", "base", "mergeable", "metric"}:
+            row[key] = int(row[key]) if key in ("trained", "seeds") else float(row[key])
     return rows
 
 

@@ -17,11 +17,13 @@ from tqdm import tqdm
 from minitransformer.checkpoints import load_base, load_card
 from minitransformer.files import sha256, write_text
 from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
+from minitransformer.method import Method
 from minitransformer.methods import METHODS
 from minitransformer.surgery import check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
 from minitransformer.train import choose_device, evaluate, setup, train
+from minitransformer.variants import VARIANTS
 
 MOST_JOBS = 61  # what Windows allows
 TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
@@ -64,6 +66,11 @@ def find_task(name: str, corpus: str | None = None) -> Task:
     return tasks[name]
 
 
+def find_method(name: str) -> Method:
+    """The method or the variant of that name."""
+    return {**METHODS, **VARIANTS}[name]
+
+
 def plan(
     task_names: list[str],
     method_names: list[str],
@@ -99,34 +106,62 @@ def plan(
     device = str(choose_device(device))
     runs = []
     for task_name in dict.fromkeys(task_names):
-        task = find_task(task_name, corpus)
-        base_name = base or task.base
-        card = load_card(base_name)
-        if isinstance(task, TextTask) != (base_name == DOCS.base):
-            raise ValueError(f"base {base_name!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
-        task.batch(1, torch.Generator())  # reads a corpus now, not after minutes of training
+        find_task(task_name, corpus).batch(1, torch.Generator())  # reads a corpus now, not after minutes of training
         for method in dict.fromkeys(method_names):
             for rate in dict.fromkeys(rates or [METHODS[method].learning_rate]):
                 for seed in range(seeds):
+                    costs = measured and seed == 0
                     runs.append(
-                        Run(
-                            task_name, method, seed, base_name, card["sha256"], device,
-                            json.dumps(METHODS[method].defaults), task.steps, rate, corpus,
-                            sha256(Path(corpus)) if task_name == "corpus" else None,
-                            measured and seed == 0,
-                        )
-                    )  # fmt: skip
+                        describe(task_name, method, seed, device, base, corpus=corpus, rate=rate, measured=costs)
+                    )
     for base_name in {run.base for run in runs}:
         load_base(base_name)  # a damaged file is found now
     return sorted(runs, key=lambda run: -run.steps)
 
 
+def describe(
+    task_name: str,
+    method_name: str,
+    seed: int,
+    device: str,
+    base: str | None = None,
+    rate: float | None = None,
+    corpus: str | None = None,
+    measured: bool = False,
+    **settings: object,
+) -> Run:
+    """Write down one run; what is left out comes from the task and the method.
+
+    Raises:
+        ValueError: the task, a setting or the base is unknown, or the base does not speak the task's tokens.
+    """
+    task, method = find_task(task_name, corpus), find_method(method_name)
+    base = base or task.base
+    card = load_card(base)
+    if isinstance(task, TextTask) != (base == DOCS.base):
+        raise ValueError(f"base {base!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
+    return Run(
+        task=task_name,
+        method=method_name,
+        seed=seed,
+        base=base,
+        base_sha256=card["sha256"],
+        device=device,
+        settings=json.dumps(method.settings(**settings)),
+        steps=task.steps,
+        learning_rate=rate or method.learning_rate,
+        corpus=corpus,
+        corpus_sha256=sha256(Path(corpus)) if task_name == "corpus" else None,
+        measured=measured,
+    )
+
+
 def run_once(run: Run) -> dict:
     """Fine-tune a base once and measure the result; the returned dictionary can be written as JSON."""
     device = setup(run.seed, run.device)
-    task, method = find_task(run.task, run.corpus), METHODS[run.method]
+    task = find_task(run.task, run.corpus)
     base = load_base(run.base, device)
-    adapted = method.attach(load_base(run.base, device))
+    adapted = find_method(run.method).attach(load_base(run.base, device), **json.loads(run.settings))
     old = OLD_TEXT if isinstance(task, TextTask) else SkillStreams()
     try:
         history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)

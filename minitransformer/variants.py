@@ -1,0 +1,57 @@
+"""Variants of the methods that a lesson holds its own against; only the sweeps know them by name."""
+
+import torch
+
+from minitransformer.method import Method
+from minitransformer.methods.intrinsic import DenseSubspaceGPT, count_intrinsic
+from minitransformer.methods.lst import LadderGPT, SideAloneGPT, attach_lst, count_lst, prune_into_side
+from minitransformer.methods.mam import attach_parallel, count_parallel
+from minitransformer.methods.prefix import PrefixedGPT, attach_prefix, count_prefix
+from minitransformer.methods.prompt import PromptedGPT, attach_prompt, count_prompt
+from minitransformer.model import GPT
+from minitransformer.surgery import check_plain, freeze
+
+
+def attach_prompt_random(model: GPT, num_virtual_tokens: int = 10) -> PromptedGPT:
+    """A prompt that starts as N(0, 1) and not as the embeddings of tokens."""
+    adapted = attach_prompt(model, num_virtual_tokens)
+    torch.nn.init.normal_(adapted.prompt)
+    return adapted
+
+
+def attach_prefix_random(model: GPT, num_virtual_tokens: int = 10, projection_dim: None = None) -> PrefixedGPT:
+    """A prefix that starts as N(0, 1) and not as the keys and values of tokens."""
+    adapted = attach_prefix(model, num_virtual_tokens, projection_dim)
+    torch.nn.init.normal_(adapted.prefix.keys_values)
+    return adapted
+
+
+def attach_lst_pruned(model: GPT, reduction_factor: int = 4) -> LadderGPT:
+    """A side network that starts as the pruned backbone."""
+    return prune_into_side(attach_lst(model, reduction_factor))
+
+
+def attach_lst_alone(model: GPT, reduction_factor: int = 4) -> SideAloneGPT:
+    """The paper's output: the head reads the side network alone, which starts as the pruned backbone."""
+    adapted = attach_lst(model, reduction_factor)
+    adapted.__class__ = SideAloneGPT
+    adapted.up_proj.reset_parameters()  # zero would leave the head nothing to read
+    return prune_into_side(adapted)
+
+
+def attach_intrinsic_dense(model: GPT, dimension: int = 100) -> DenseSubspaceGPT:
+    """A subspace with a dense projection."""
+    count_intrinsic(model.config, dimension)
+    check_plain(model)
+    freeze(model)
+    return DenseSubspaceGPT(model, dimension)
+
+
+VARIANTS: dict[str, Method] = {
+    "prompt_random": Method("prompt_random", attach_prompt_random, count_prompt, learning_rate=1e-1),
+    "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
+    "lst_pruned": Method("lst_pruned", attach_lst_pruned, count_lst, learning_rate=1e-2),
+    "lst_alone": Method("lst_alone", attach_lst_alone, count_lst, learning_rate=1e-2),
+    "parallel": Method("parallel", attach_parallel, count_parallel, learning_rate=1e-2),
+    "intrinsic_dense": Method("intrinsic_dense", attach_intrinsic_dense, count_intrinsic, learning_rate=1e-1),
+}
