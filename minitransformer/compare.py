@@ -9,7 +9,7 @@ from pathlib import Path
 from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
 from minitransformer.plots import accuracy_over_parameters, save
-from minitransformer.runs import Run, execute, forget, plan
+from minitransformer.runs import Run, execute, forget, measure_costs, plan
 
 COLUMNS = {  # name in the files -> heading and format in the printed table
     "task": ("task", "{}"),
@@ -47,10 +47,11 @@ def compare(
     Raises:
         ValueError: something that was asked for is unknown or unusable (see `plan` and `check_writable`).
     """
-    runs = plan(tasks, methods, seeds, device, base, corpus, measured=True)
+    runs = plan(tasks, methods, seeds, device, base, corpus)
     check_writable(out)
     unfinished = out / "compare.unfinished.jsonl"
-    rows = summarize(execute(runs, unfinished, jobs), tasks, methods)
+    results = execute(runs, unfinished, jobs)
+    rows = [summarize(pair) for pair in by_pair(results, tasks, methods)]
     print(table(rows))
     write_text(out / "compare.csv", to_csv(rows))
     write_text(
@@ -61,34 +62,34 @@ def compare(
     return rows
 
 
-def summarize(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str]) -> list[dict]:
-    """Gather the runs of all seeds into a row a task and method."""
-    rows = []
-    for task in dict.fromkeys(tasks):
-        for method in dict.fromkeys(methods):
-            mine = [result for run, result in results if (run.task, run.method) == (task, method)]
-            scores = [result["score"] for result in mine]
-            first = next(result for result in mine if "latency" in result)
-            rows.append(
-                {
-                    "task": task,
-                    "method": method,
-                    "trained": first["trained"],
-                    "percent": 100 * first["trained"] / first["total"],
-                    "score": statistics.mean(scores),
-                    "score_min": min(scores),
-                    "score_max": max(scores),
-                    "score_base": first["score_base"],
-                    "kept": statistics.mean(result["kept"] for result in mine),
-                    "kept_base": first["kept_base"],
-                    "step_ms": first["step_ms"],
-                    "latency": first["latency"],
-                    "megabytes_for_backward": first["bytes_for_backward"] / 1e6,
-                    "mergeable": "yes" if METHODS[method].mergeable else "no",
-                    "metric": first["metric"],
-                }
-            )
-    return rows
+def by_pair(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str]) -> list[list[tuple[Run, dict]]]:
+    """Gather the runs of all seeds of each task and method."""
+    pairs = [(task, method) for task in dict.fromkeys(tasks) for method in dict.fromkeys(methods)]
+    return [[done for done in results if (done[0].task, done[0].method) == pair] for pair in pairs]
+
+
+def summarize(results: list[tuple[Run, dict]]) -> dict:
+    """One row from all seeds of a task and method. Costs are measured here, after all training, on a quiet machine."""
+    run, first = results[0]
+    scores = [result["score"] for _, result in results]
+    costs = measure_costs(run)
+    return {
+        "task": run.task,
+        "method": run.method,
+        "trained": first["trained"],
+        "percent": 100 * first["trained"] / first["total"],
+        "score": statistics.mean(scores),
+        "score_min": min(scores),
+        "score_max": max(scores),
+        "score_base": costs["score_base"],
+        "kept": statistics.mean(result["kept"] for _, result in results),
+        "kept_base": costs["kept_base"],
+        "step_ms": costs["step_ms"],
+        "latency": costs["latency"],
+        "megabytes_for_backward": costs["bytes_for_backward"] / 1e6,
+        "mergeable": "yes" if METHODS[run.method].mergeable else "no",
+        "metric": first["metric"],
+    }
 
 
 def table(rows: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> str:

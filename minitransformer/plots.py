@@ -1,9 +1,12 @@
 """The course's figures, one function each. A method has the same colour and marker everywhere."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -21,8 +24,10 @@ STYLE: dict[str, tuple[str, str]] = {  # method -> colour, marker
     "lst": ("#117733", "<"),
     "mam": ("#882255", ">"),
     "intrinsic": ("#44AA99", "*"),
+    "parallel": ("#4477AA", "d"),  # half of MAM
 }
 FROZEN = "#E6E6E6"
+PALE = ("prompt", "ia3", "intrinsic")  # colours that want black letters
 BASE = "#888888"  # the colour of "before any training"
 
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100, "font.size": 10})
@@ -41,8 +46,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def method_style(label: str) -> dict[str, str]:
-    """Colour and marker for a label that begins with a method's name, such as "lora, rank 4"."""
-    color, marker = STYLE.get(label.split(",")[0].split(" ")[0], (BASE, "."))
+    """Colour and marker for a label that begins with a method's name, such as "lora, rank 4" or "prompt_random"."""
+    color, marker = STYLE.get(label.split(",")[0].split(" ")[0].split("_")[0], (BASE, "."))
     return {"color": color, "marker": marker}
 
 
@@ -97,6 +102,56 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
+def scores_over(
+    rows: Sequence[Mapping],
+    setting: str,
+    xlabel: str | None = None,
+    log: bool = True,
+    target: Mapping[str, float] | None = None,
+) -> Figure:
+    """Score over a setting or the learning rate, a panel a task, a line a method; bands from the worst to the best seed.
+
+    Args:
+        rows: what `recorded_sweep` returns.
+        setting: name of a setting, such as "rank", or "learning_rate".
+        xlabel: what to write below; None: the setting's name.
+        log: whether that axis is logarithmic.
+        target: task -> a score to reach, drawn as a dotted line.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure = new_figure(3.6 * len(tasks) + 1.6, 3.3)
+    panels = figure.subplots(1, len(tasks), squeeze=False)
+    dashes = ["-", "--", ":", "-."]
+    for task, panel in zip(tasks, panels[0], strict=True):
+        seen: dict[str, int] = {}
+        for method in dict.fromkeys(row["method"] for row in rows if row["task"] == task):
+            mine = [row for row in rows if (row["task"], row["method"]) == (task, method)]
+            points = sorted((value_of(row, setting), row["score"], row["score_min"], row["score_max"]) for row in mine)
+            x, score, low, high = zip(*points, strict=True)
+            style = method_style(method)
+            repeat = seen[style["color"]] = seen.get(style["color"], -1) + 1  # variants of one method differ by dashes
+            panel.plot(x, score, dashes[repeat % len(dashes)], markersize=6, label=method, **style)
+            panel.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        if target:
+            panel.axhline(target[task], color=BASE, linestyle=":", label="to reach", zorder=1)
+        panel.set(title=task, xlabel=xlabel or setting, ylabel="held-out accuracy", ylim=(-0.03, 1.03))
+        if log:
+            panel.set_xscale("log")
+        values = sorted({value_of(row, setting) for row in rows})
+        if len(values) <= 7:  # more would run into each other
+            panel.set_xticks(values, [f"{value:g}" for value in values])
+            panel.minorticks_off()
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    return figure
+
+
+def value_of(row: Mapping, setting: str) -> float:
+    """A number out of a row of a sweep: a column, or one of its settings ("rank=4, alpha=8.0")."""
+    settings = dict(pair.split("=") for pair in row["settings"].split(", ") if pair)
+    return float(row[setting] if setting in row else settings[setting])
+
+
 def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "held-out accuracy") -> Figure:
     """Bars of scores: a group for each task, a bar in it for each label (a method, or "base")."""
     labels = list(dict.fromkeys(label for group in scores.values() for label in group))
@@ -117,17 +172,250 @@ def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "hel
     return figure
 
 
-def attention_maps(weights: Tensor, labels: Sequence[str]) -> Figure:
-    """Attention weights (n_head, T, T): a panel a head, queries down, keys across."""
-    figure = new_figure(3.2 * len(weights), 3.6)
+def attention_maps(weights: Tensor, labels: Sequence[str], extra_keys: Sequence[str] = ()) -> Figure:
+    """Attention weights (n_head, T, S): a panel a head, queries down, keys across.
+
+    Args:
+        weights: of one block and one sequence.
+        labels: of the T tokens.
+        extra_keys: labels of the S - T keys before those of the tokens, which have no queries; a line parts them off.
+    """
+    keys = [*extra_keys, *labels]
+    figure = new_figure(3.2 * len(weights), 3.6 if not extra_keys else 1.5 + 2.3 * len(labels) / len(keys))
     panels = figure.subplots(1, len(weights), squeeze=False)
     for head, (panel, values) in enumerate(zip(panels[0], weights, strict=True)):
         image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
         panel.set(title=f"head {head}", xlabel="key (what is looked at)")
-        panel.set_xticks(range(len(labels)), labels, fontsize=7)
+        panel.set_xticks(range(len(keys)), keys, fontsize=7)
         panel.set_yticks(range(len(labels)), labels, fontsize=7)
+        if extra_keys:
+            panel.axvline(len(extra_keys) - 0.5, color="white", linewidth=1)
     panels[0][0].set_ylabel("query (who looks)")
     figure.colorbar(image, ax=panels[0], label="attention weight", shrink=0.8)
+    return figure
+
+
+def cosines(panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Cosines between trained vectors (down) and token embeddings (across), a panel a run; a ring marks the nearest.
+
+    Args:
+        panels: title -> cosines, (p, vocab_size).
+        rows: labels of the trained vectors.
+        columns: labels of the tokens.
+    """
+    figure = new_figure(3.4 * len(panels) + 0.8, 3.8)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
+        image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+        nearest = values.argmax(dim=1)
+        axes.scatter(nearest, range(len(values)), s=70, facecolors="none", edgecolors="black", linewidths=1.5)
+        axes.set(title=title, xlabel="token")
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+    all_axes[0].set_ylabel("virtual token, and where it started")
+    figure.colorbar(image, ax=all_axes, label="cosine", shrink=0.8)
+    return figure
+
+
+def random_slices(slices: int = 3) -> Figure:
+    """Random lines through a point in a plane of two weights: they meet a curve of solutions, and miss a single one."""
+    figure = new_figure(9.5, 3.6)
+    grid = torch.linspace(-1.25, 1.25, 201)
+    y, x = torch.meshgrid(grid, grid, indexing="ij")
+    generator = torch.Generator().manual_seed(3)
+    angles = (torch.arange(slices) + torch.rand(slices, generator=generator)) * math.pi / slices
+    way = torch.linspace(-1.6, 1.6, 1601)[:, None]  # places along a line
+    start, solution = torch.tensor([-0.15, -0.3]), torch.tensor([0.65, 0.5])
+    demand = y - 1.6 * x**2 + 0.8  # zero on a curve
+    losses = {
+        "one demand: the solutions form a curve": lambda x, y: (y - 1.6 * x**2 + 0.8).abs(),
+        "two demands: one point is left": lambda x, y: ((x - solution[0]) ** 2 + (y - solution[1]) ** 2).sqrt(),
+    }
+    panels = figure.subplots(1, 2)
+    for panel, (title, loss) in zip(panels, losses.items(), strict=True):
+        shades = panel.contourf(x, y, loss(x, y), levels=torch.linspace(0, 3, 13), cmap="Greys", alpha=0.55)
+        for i, angle in enumerate(angles):
+            line = start + way * torch.stack([angle.cos(), angle.sin()])  # (places, 2)
+            line = line[(line.abs() <= 1.25).all(dim=1)]
+            best = line[loss(*line.T).argmin()]
+            panel.plot(*line.T, color=STYLE["intrinsic"][0], linewidth=1.5, label=None if i else "random line, D = 1")
+            panel.plot(*best, "*", color="#882255", markersize=12, label=None if i else "its best place")
+        panel.plot(*start, "o", color="black", markersize=7, label="the start")
+        panel.set(title=title, xlabel="first weight", ylabel="second weight", xlim=(-1.25, 1.25), ylim=(-1.25, 1.25))
+    panels[0].contour(x, y, demand, levels=[0], colors="black", linestyles="--", linewidths=1.2)
+    panels[1].plot(*solution, "kx", markersize=9)
+    figure.colorbar(shades, ax=panels[1], label="loss")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3)
+    return figure
+
+
+def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> Figure:
+    """Bars of the bytes that a training step keeps for backward, the most on top.
+
+    Args:
+        shares: label (beginning with a method's name) -> part of what full fine-tuning keeps.
+        published: label -> such a part from a paper, drawn as a dashed line.
+    """
+    figure = new_figure(8, 0.8 + 0.3 * len(shares))
+    axes = figure.subplots()
+    labels = sorted(shares, key=shares.get)
+    for place, label in enumerate(labels):
+        axes.barh(place, shares[label], color=method_style(label)["color"], height=0.7)
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line would cross the number
+        axes.text(shares[label] + 0.012, place, f"{shares[label]:.2f}", va="center", fontsize=9, bbox=plain, zorder=4)
+    for label, share in published.items():
+        axes.axvline(share, color="black", linestyle="--", linewidth=1, zorder=3)
+        axes.text(share, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="kept for backward, as a part of full fine-tuning", xlim=(0, 1.1 * max(shares.values())))
+    return figure
+
+
+def ladder_use(gates: Mapping[str, Sequence[float]], cut: Mapping[str, Sequence[float]]) -> Figure:
+    """Gates of a side network (left), and the score left when one rung of the ladder is cut (right).
+
+    Args:
+        gates: task -> g of every layer; 1 listens to the side alone, 0 to the backbone alone.
+        cut: task -> score of the whole, then with the rung of the embeddings cut, then of each block.
+    """
+    figure = new_figure(9.5, 3.4)
+    left, right = figure.subplots(1, 2)
+    lines = [("-", "o", ""), ("--", "s", "//"), (":", "^", "xx")]
+    shades = ["#117733", "#5DA271", "#A9CFB4"]
+    for i, (task, values) in enumerate(gates.items()):
+        dash, marker, _ = lines[i % 3]
+        left.plot(range(1, len(values) + 1), values, dash, marker=marker, color=shades[i % 3], label=task)
+    layers = len(next(iter(gates.values())))
+    left.axhline(0.5, color=BASE, linestyle=":", linewidth=1)
+    left.text(layers, 0.51, "start", color=BASE, ha="right", va="bottom", fontsize=9)
+    left.set(xlabel="side block", ylabel="gate: 0 backbone, 1 side", ylim=(-0.03, 1.03))
+    left.set_xticks(range(1, layers + 1))
+    width = 0.8 / len(cut)
+    for i, (task, scores) in enumerate(cut.items()):
+        places = [x + (i - (len(cut) - 1) / 2) * width for x in range(len(scores))]
+        right.bar(
+            places, scores, 0.9 * width, color=shades[i % 3], hatch=lines[i % 3][2], edgecolor="white", label=task
+        )
+    right.set(ylabel="held-out accuracy", xlabel="rung that is cut", ylim=(0, 1.05))
+    right.set_xticks(range(layers + 2), ["none", "embeddings", *(f"block {i}" for i in range(1, layers + 1))])
+    for axes, columns in ((left, len(gates)), (right, len(cut))):
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
+    return figure
+
+
+def ladder_diagram(n_layer: int = 3) -> Figure:
+    """The frozen backbone, the side network beside it, the rungs between them, and the way of the gradient."""
+    figure = new_figure(10, 3.6)
+    axes = figure.subplots()
+    color, gradient = STYLE["lst"][0], "#AA4499"
+
+    def box(text: str, x: float, y: float, width: float, height: float, trained: bool) -> None:
+        face = color if trained else FROZEN
+        axes.add_patch(
+            plt.Rectangle(
+                (x - width / 2, y - height / 2), width, height, facecolor=face, hatch=None if trained else "////",
+                edgecolor="black" if trained else "#AAAAAA", linewidth=1.8 if trained else 0.8, zorder=2,
+            )
+        )  # fmt: skip
+        label = {"facecolor": face, "edgecolor": "none", "pad": 1}
+        axes.text(
+            x, y, text, ha="center", va="center", fontsize=9, color="white" if trained else "black",
+            bbox=label, zorder=3,
+        )  # fmt: skip
+
+    def arrow(
+        start: tuple[float, float], end: tuple[float, float], color: str = "#555555", dashed: bool = False
+    ) -> None:
+        style = {"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0, "linestyle": "--" if dashed else "-"}
+        axes.annotate("", end, start, arrowprops=style, zorder=1)
+
+    step, top, low = 2.6, 2.0, 0.0  # a column for each layer; the backbone above, the side below
+    for i in range(n_layer + 1):
+        x = i * step
+        box("embed" if i == 0 else f"block {i}", x, top, 1.4, 0.8, trained=False)
+        box(f"ladder {i}", x + 1.05, 1.0, 0.95, 0.4, trained=True)
+        arrow((x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its rung
+        if i < n_layer:
+            arrow((x + 0.7, top), (x + step - 0.7, top))
+        if i:
+            box(f"side {i}", x + 1.85, low, 0.75, 0.5, trained=True)
+            box(f"gate {i}", x + 1.05, low, 0.66, 0.5, trained=True)
+            arrow((x + 1.05, 0.82), (x + 1.05, low + 0.25))
+            arrow((x + 1.33, low), (x + 1.47, low))
+            arrow((x - step + (1.05 if i == 1 else 2.23), low), (x + 0.77, low))
+    axes.plot([1.05, 1.05], [0.82, low], color="#555555", linewidth=1, zorder=1)
+    end = (n_layer + 1) * step
+    box("up", end + 0.35, 1.0, 0.6, 0.36, trained=True)
+    axes.plot([n_layer * step + 2.23, end + 0.35], [low, low], color="#555555", linewidth=1, zorder=1)
+    arrow((end + 0.35, low), (end + 0.35, 0.82))
+    arrow((end + 0.35, 1.18), (end + 0.35, top - 0.22))
+    axes.plot([n_layer * step + 0.7, end + 0.1], [top, top], color="#555555", linewidth=1, zorder=1)
+    circle = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "#555555"}
+    axes.text(end + 0.35, top, "+", ha="center", va="center", fontsize=13, bbox=circle)
+    box("norm, head", end + 1.9, top, 1.6, 0.8, trained=False)
+    arrow((end + 0.6, top), (end + 1.1, top))
+    for start, stop in (((end + 1.0, top - 0.65), (end + 0.6, low - 0.5)), ((end + 0.5, low - 0.5), (0.8, low - 0.5))):
+        arrow(start, stop, gradient, dashed=True)
+    axes.text(end / 2, low - 0.62, "the gradient comes back this way, and no other", color=gradient, fontsize=9, va="top", ha="center")  # fmt: skip
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=color, edgecolor="black", linewidth=1.8, label="trained"),
+        plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen"),
+    ]
+    axes.legend(handles=handles, loc="upper center", frameon=False, ncols=2, fontsize=9, bbox_to_anchor=(0.5, 1.08))
+    axes.set(xlim=(-0.9, end + 2.9), ylim=(-1.1, 2.9))
+    axes.axis("off")
+    return figure
+
+
+def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
+    """Trained factors as the sliders of a mixing desk: a bar a channel from one, where it started, to where it is.
+
+    Args:
+        scales: kind of channel -> factors of each layer, a tensor (channels) a layer; a column a kind, a row a layer.
+    """
+    layers = max(len(tensors) for tensors in scales.values())
+    widths = [max(1.0, tensors[0].numel() / 128) for tensors in scales.values()]
+    figure = new_figure(10, 1.3 * layers + 0.9)
+    panels = figure.subplots(layers, len(scales), sharey=True, squeeze=False, width_ratios=widths)
+    kinds = {"up": STYLE["lora"][0], "down": STYLE["ia3"][0], "flipped": STYLE["adapter"][0]}
+    for column, (kind, tensors) in enumerate(scales.items()):
+        for layer, values in enumerate(tensors):
+            panel = panels[layer][column]
+            for value, color in zip(
+                (values > 1, (0 <= values) & (values <= 1), values < 0), kinds.values(), strict=True
+            ):
+                channels = value.nonzero().flatten()  # (n)
+                panel.bar(channels, values[channels] - 1, bottom=1, width=1.0, color=color, linewidth=0)
+            panel.axhline(1, color="black", linewidth=0.8)
+            panel.axhline(0, color=BASE, linewidth=0.8, linestyle=":")
+            panel.set_xlim(-0.5, len(values) - 0.5)
+        panels[0][column].set_title(kind)
+        panels[-1][column].set_xlabel("channel")
+    for layer in range(layers):
+        panels[layer][0].set_ylabel(f"factor, block {layer}")
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=color, label=label) for label, color in kinds.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def length_over_direction(notes: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """How much the rows of each matrix were stretched over how much they were turned, a panel a method, with its trend.
+
+    Args:
+        notes: method -> pairs of a change of direction (1 - cosine) and a change of length, one a matrix and time.
+    """
+    figure = new_figure(3.1 * len(notes) + 0.4, 3.2)
+    panels = figure.subplots(1, len(notes), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, (method, pairs) in zip(panels, notes.items(), strict=True):
+        turned, stretched = (np.log10(values) for values in zip(*pairs, strict=True))
+        panel.plot(10**turned, 10**stretched, linestyle="", markersize=5, alpha=0.6, **method_style(method))
+        trend = np.polynomial.Polynomial.fit(turned, stretched, 1)
+        ends = np.array([turned.min(), turned.max()])
+        panel.plot(10**ends, 10 ** trend(ends), color="black", linewidth=1.2)
+        r = np.corrcoef(turned, stretched)[0, 1]
+        panel.set(title=f"{method}, correlation {r:+.2f}", xscale="log", yscale="log", xlabel="change of direction")
+    panels[0].set_ylabel("change of length")
     return figure
 
 
@@ -141,9 +429,34 @@ PLACES: dict[str, tuple[float, float]] = {
 SUMS = (7.9, 14.9)  # x of the two places where the stream is added to
 WEIGHTLESS = ("attention", "GELU")
 # What a method adds: (text, x, y, width) of its boxes. They are drawn solid in the method's colour.
+PREFIX_BOX = ("$P_k$, $P_v$", 4.3, -1.1, 1.15)
 ADDED: dict[str, list[tuple[str, float, float, float]]] = {
     "adapter": [("adapter", 7.05, 0, 0.95), ("adapter", 14.05, 0, 0.95)],
+    "prompt": [("p vectors", -1.6, 0.5, 1.7)],
+    "prefix": [PREFIX_BOX],
+    "ia3": [
+        ("$\\times\\ l_k$", 2.6, -0.58, 0.8),
+        ("$\\times\\ l_v$", 2.6, -1.88, 0.8),
+        ("$\\times\\ l_{ff}$", 11.6, -0.58, 0.8),
+    ],
     "lora": [("A B", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "dora": [("m, A B", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "lst": [("ladder", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
+    "mam": [PREFIX_BOX, ("adapter", 11.6, -1.1, 1.05)],
+}
+# How the boxes that stand apart are connected: the corners of each arrow.
+PREFIX_ARROW = ((4.3, -0.87), (4.3, -0.37))
+ARROWS: dict[str, list[tuple[tuple[float, float], ...]]] = {
+    "prompt": [((-0.75, 0.5), (-0.5, 0.5), (-0.5, 0), (-0.2, 0)), ((-0.75, -0.5), (-0.5, -0.5), (-0.5, 0), (-0.2, 0))],
+    "prefix": [PREFIX_ARROW],
+    "lst": [
+        ((15.3, 0), (15.3, -1.1), (13.7, -1.1)),  # the block's output goes down the ladder
+        ((12.7, -1.1), (10.3, -1.1), (10.3, -1.77)),
+        ((-0.2, -2.0), (9.85, -2.0)),  # the state of the side block before
+        ((10.75, -2.0), (11.6, -2.0)),
+        ((13.2, -2.0), (15.7, -2.0)),
+    ],
+    "mam": [PREFIX_ARROW, ((9.6, 0), (9.6, -1.1), (11.07, -1.1)), ((12.12, -1.1), (SUMS[1], -1.1), (SUMS[1], -0.25))],
 }
 
 
@@ -158,7 +471,7 @@ def block_diagram(method: str | None = None) -> Figure:
     """
     if method not in (None, "full", *ADDED):
         raise ValueError(f"block_diagram: there is no drawing of {method!r}; there are: full, {', '.join(ADDED)}")
-    figure = new_figure(10, 2.9)
+    figure = new_figure(10, 3.2)
     axes = figure.subplots()
     color = STYLE[method][0] if method else BASE
     arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
@@ -181,7 +494,7 @@ def block_diagram(method: str | None = None) -> Figure:
             ha="center",
             va="center",
             fontsize=9,
-            color="white" if trained else "black",
+            color="white" if trained and method not in PALE else "black",
             bbox=label,
             zorder=3,
         )
@@ -196,6 +509,12 @@ def block_diagram(method: str | None = None) -> Figure:
         box(name, x, y, 1.15 if weights else 1.05, trained=method == "full" and weights, weights=weights)
     for name, x, y, width in ADDED.get(method or "", []):
         box(name, x, y, width, trained=True)
+    for corners in ARROWS.get(method or "", []):
+        line(*corners)
+    if method == "prompt":
+        box("tokens", -1.6, -0.5, 1.7, trained=False)
+    if method == "lst":
+        axes.text(4.0, -1.95, "side network, d / r wide", ha="center", va="bottom", fontsize=8, color="#555555")
     for y in (1.3, 0, -1.3):  # the norm feeds q, k and v, which feed attention
         line((1.7, 0), (1.85, 0), (1.85, y), (2.0, y))
         line((3.2, y), (3.5, y), (3.5, y / 8), (3.77, y / 8))
@@ -218,7 +537,7 @@ def block_diagram(method: str | None = None) -> Figure:
             bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "#555555"},
         )
     axes.text(4.0, 2.2, "residual stream", ha="center", va="bottom", fontsize=8, color="#555555")
-    axes.set(xlim=(-0.4, 15.9), ylim=(-2.2, 2.6))
+    axes.set(xlim=(-2.6 if method == "prompt" else -0.4, 15.9), ylim=(-3.0, 2.6))
     axes.axis("off")
     if method:
         handles = [
@@ -228,5 +547,5 @@ def block_diagram(method: str | None = None) -> Figure:
             handles.append(
                 plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen")
             )
-        axes.legend(handles=handles, loc="lower right", frameon=False, ncols=2, fontsize=9)
+        axes.legend(handles=handles, loc="lower center", frameon=False, ncols=2, fontsize=9)
     return figure

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
@@ -19,6 +20,7 @@ from minitransformer.files import sha256, write_text
 from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
 from minitransformer.method import Method
 from minitransformer.methods import METHODS
+from minitransformer.model import GPT
 from minitransformer.surgery import check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
@@ -47,7 +49,6 @@ class Run:
     learning_rate: float
     corpus: str | None = None
     corpus_sha256: str | None = None
-    measured: bool = False  # whether costs are measured too; they are the same for every seed
 
 
 def find_task(name: str, corpus: str | None = None) -> Task:
@@ -79,7 +80,6 @@ def plan(
     base: str | None = None,
     corpus: str | None = None,
     rates: list[float] | None = None,
-    measured: bool = False,
 ) -> list[Run]:
     """Write down the runs of every method on every task, the longest first, checking everything before any training.
 
@@ -91,7 +91,6 @@ def plan(
         base: adapt this base instead of the task's own.
         corpus: a text file for the task `corpus`.
         rates: peak learning rates to try; None: the method's default.
-        measured: measure costs in each pair's first run.
 
     Raises:
         ValueError: a task, method, base, device or corpus is unknown or unusable, or seeds is below 1.
@@ -110,10 +109,7 @@ def plan(
         for method in dict.fromkeys(method_names):
             for rate in dict.fromkeys(rates or [METHODS[method].learning_rate]):
                 for seed in range(seeds):
-                    costs = measured and seed == 0
-                    runs.append(
-                        describe(task_name, method, seed, device, base, corpus=corpus, rate=rate, measured=costs)
-                    )
+                    runs.append(describe(task_name, method, seed, device, base, rate, corpus))
     for base_name in {run.base for run in runs}:
         load_base(base_name)  # a damaged file is found now
     return sorted(runs, key=lambda run: -run.steps)
@@ -127,7 +123,6 @@ def describe(
     base: str | None = None,
     rate: float | None = None,
     corpus: str | None = None,
-    measured: bool = False,
     **settings: object,
 ) -> Run:
     """Write down one run; what is left out comes from the task and the method.
@@ -152,39 +147,50 @@ def describe(
         learning_rate=rate or method.learning_rate,
         corpus=corpus,
         corpus_sha256=sha256(Path(corpus)) if task_name == "corpus" else None,
-        measured=measured,
     )
 
 
 def run_once(run: Run) -> dict:
-    """Fine-tune a base once and measure the result; the returned dictionary can be written as JSON."""
-    device = setup(run.seed, run.device)
-    task = find_task(run.task, run.corpus)
-    base = load_base(run.base, device)
-    adapted = find_method(run.method).attach(load_base(run.base, device), **json.loads(run.settings))
-    old = OLD_TEXT if isinstance(task, TextTask) else SkillStreams()
+    """Fine-tune a base once and score it; the returned dictionary can be written as JSON."""
+    task, base, adapted = prepare(run)
     try:
         history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)
     except FloatingPointError as error:
         name = f"{run.method} on {run.task}, rate {run.learning_rate:g}, seed {run.seed}"
         raise FloatingPointError(f"{name}: {error}") from None
-    result = {
+    return {
         "metric": task.metric,
         "trained": count_parameters(adapted, trainable_only=True),
         "total": count_parameters(base),
         "score": evaluate(adapted, task),
-        "kept": evaluate(adapted, old),
+        "kept": evaluate(adapted, old_abilities(task)),
         "final_loss": history.losses[-1],
     }
-    if run.measured:
-        result |= {
-            "score_base": evaluate(base, task),
-            "kept_base": evaluate(base, old),
-            "step_ms": 1e3 * step_seconds(adapted, task),
-            "latency": latency_ratio(adapted, base, task),
-            "bytes_for_backward": bytes_for_backward(adapted, task),
-        }
-    return result
+
+
+def measure_costs(run: Run) -> dict:
+    """What the method costs on the task, and what the base scores. Costs do not depend on the training, so none is done."""
+    task, base, adapted = prepare(run)
+    return {
+        "score_base": evaluate(base, task),
+        "kept_base": evaluate(base, old_abilities(task)),
+        "step_ms": 1e3 * step_seconds(adapted, task),
+        "latency": latency_ratio(adapted, base, task),
+        "bytes_for_backward": bytes_for_backward(adapted, task),
+    }
+
+
+def prepare(run: Run) -> tuple[Task, GPT, nn.Module]:
+    """The task, the base, and the base with the method attached."""
+    device = setup(run.seed, run.device)
+    base = load_base(run.base, device)
+    adapted = find_method(run.method).attach(load_base(run.base, device), **json.loads(run.settings))
+    return find_task(run.task, run.corpus), base, adapted
+
+
+def old_abilities(task: Task) -> Task:
+    """What the base of a task could do before."""
+    return OLD_TEXT if isinstance(task, TextTask) else SkillStreams()
 
 
 # ---- executing a plan ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import torch
 
 from minitransformer.method import Method
-from minitransformer.methods.intrinsic import DenseSubspaceGPT, count_intrinsic
+from minitransformer.methods.intrinsic import DenseSubspaceGPT, SubspaceGPT, attach_intrinsic, count_intrinsic
 from minitransformer.methods.lst import LadderGPT, SideAloneGPT, attach_lst, count_lst, prune_into_side
 from minitransformer.methods.mam import attach_parallel, count_parallel
 from minitransformer.methods.prefix import PrefixedGPT, attach_prefix, count_prefix
@@ -47,6 +47,11 @@ def attach_intrinsic_dense(model: GPT, dimension: int = 100) -> DenseSubspaceGPT
     return DenseSubspaceGPT(model, dimension)
 
 
+def attach_intrinsic_random(model: GPT, dimension: int = 1000) -> SubspaceGPT:
+    """A subspace through random weights, of the same dimensions: what pretraining is worth."""
+    return attach_intrinsic(GPT(model.config).to(model.wte.weight), dimension)
+
+
 VARIANTS: dict[str, Method] = {
     "prompt_random": Method("prompt_random", attach_prompt_random, count_prompt, learning_rate=1e-1),
     "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
@@ -54,4 +59,5 @@ VARIANTS: dict[str, Method] = {
     "lst_alone": Method("lst_alone", attach_lst_alone, count_lst, learning_rate=1e-2),
     "parallel": Method("parallel", attach_parallel, count_parallel, learning_rate=1e-2),
     "intrinsic_dense": Method("intrinsic_dense", attach_intrinsic_dense, count_intrinsic, learning_rate=1e-1),
+    "intrinsic_random": Method("intrinsic_random", attach_intrinsic_random, count_intrinsic, learning_rate=3e-1),
 }

@@ -1,7 +1,8 @@
 """The hand-written methods against AdapterHub's `adapters` on GPT-2, with the same random weights in both.
 
-All of it with plain attention ("eager"): with the fused one, its prefix goes wrong. It leaves the mask to the kernel's
-`is_causal`, which lines queries and keys up at the start, so that the first real token sees the first virtual one only.
+All of it with plain attention ("eager"): with the fused one (`sdpa`, the default), its prefix goes wrong. It leaves the
+mask to the kernel's `is_causal`, which lines queries and keys up at the start, so that the first real token sees the
+first virtual token and nothing else; and in a batch with padding, it masks the prefix out altogether.
 """
 
 import copy
@@ -9,15 +10,15 @@ import copy
 import adapters
 import pytest
 import torch
+import torch.nn.functional as F
 from adapters import DoubleSeqBnConfig, IA3Config, MAMConfig, ParBnConfig, PrefixTuningConfig
 from parity import SHAPE, TOLERANCE, Pair, as_gpt2, tokens
-from torch import nn
 from torch.testing import assert_close
 
 from minitransformer.methods import METHODS
 from minitransformer.methods.ia3 import Scaled
 from minitransformer.methods.mam import attach_parallel
-from minitransformer.surgery import count_parameters, freeze, replace_modules
+from minitransformer.surgery import count_parameters, freeze, replace_modules, trainable_state_dict
 
 P = 5  # virtual tokens
 BOTTLENECK = {"reduction_factor": 3, "non_linearity": "gelu_new"}  # a third of the width 16, rounded down: 5
@@ -33,7 +34,7 @@ def adapterhub(base, config):
 
 
 def as_theirs(name, tensor):
-    """ "blocks.0.attn.adapter.down_proj.weight", or "blocks.0.mlp.down_proj.weight" of a parallel adapter."""
+    """From blocks.0.attn.adapter.down_proj.weight, or blocks.0.mlp.down_proj.weight where the adapter is parallel."""
     if name == "prefix.keys_values":  # one long vector there: token 0 of K0, of V0, of K1, ..., then token 1
         name = "transformer.h.0.attn.prefix_tuning.pool.prefix_tunings.task.self_prefix.control_trans"
         return name, tensor.permute(2, 0, 1, 3).flatten()
@@ -110,41 +111,35 @@ def test_adapterhub_leaves_real_tokens_behind_a_prefix_at_position_0(base):
     """Left alone, theirs is ours with the position embeddings moved back by P."""
     pair = mam(base)
     pair.options = {}
+    idx = tokens()
     with torch.no_grad():
-        assert not torch.allclose(pair.ours(tokens()), pair.their_logits(tokens()), atol=1e-2)
+        assert not torch.allclose(pair.ours(idx), pair.their_logits(idx), atol=1e-2)
         positions = pair.ours.base.wpe.weight
         positions.copy_(positions.roll(P, dims=0))
     pair.check_logits()
 
 
-class ReadsTheStream(nn.Module):
-    """A block whose parallel adapter reads x, not LN(x)."""
-
-    def __init__(self, block):
-        super().__init__()
-        self.block = block
-
-    def forward(self, x):
-        mlp = self.block.mlp
-        x = x + self.block.attn(self.block.ln_1(x))
-        bottleneck = torch.nn.functional.gelu(mlp.down_proj(x), approximate="tanh")
-        return x + mlp.base(self.block.ln_2(x)) + mlp.scale * mlp.up_proj(bottleneck)
-
-
 def test_parallel_adapter_of_adapterhub_reads_the_residual_stream(base):
     """Left alone, theirs has no layer norm before the adapter. In a pre-norm model that is another method."""
-    pair = parallel(base)
+
+    def block_that_reads_the_stream(block, x):
+        x = x + block.attn(block.ln_1(x))
+        features = F.gelu(block.mlp.down_proj(x), approximate="tanh")
+        return x + block.mlp.base(block.ln_2(x)) + 3.0 * block.mlp.up_proj(features)
+
+    ours = parallel(base).ours
     theirs = adapterhub(base, ParBnConfig(**BOTTLENECK, scaling=3.0))
+    idx = tokens()
     with torch.no_grad():
-        for name, tensor in pair.ours.named_parameters():
-            if tensor.requires_grad:
-                name, tensor = as_theirs(name, tensor)
-                theirs.get_parameter(name.replace("adapter_down.1", "adapter_down.0")).copy_(tensor)
-        expected = theirs(tokens()).logits
-        assert not torch.allclose(pair.ours(tokens()), expected, atol=1e-2)
-        for i, block in enumerate(pair.ours.blocks):
-            pair.ours.blocks[i] = ReadsTheStream(block)
-        assert_close(pair.ours(tokens()), expected, atol=1e-10, rtol=1e-10)
+        for name, tensor in trainable_state_dict(ours).items():
+            name, tensor = as_theirs(name, tensor)
+            theirs.get_parameter(name.replace("adapter_down.1", "adapter_down.0")).copy_(tensor)
+        expected = theirs(idx).logits
+        assert not torch.allclose(ours(idx), expected, atol=1e-2)
+        x = base.embed(idx)
+        for block in ours.blocks:
+            x = block_that_reads_the_stream(block, x)
+        assert_close(base.unembed(x), expected, atol=1e-10, rtol=1e-10)
 
 
 def test_ia3_of_adapterhub_scales_before_the_activation(base):
@@ -152,15 +147,16 @@ def test_ia3_of_adapterhub_scales_before_the_activation(base):
     theirs = adapterhub(base, IA3Config())
     ours = METHODS["ia3"].attach(copy.deepcopy(base))
     moved = copy.deepcopy(base)
+    replace_modules(moved, ("k_proj", "v_proj", "up_proj"), lambda linear: Scaled(linear, torch.ones_like(linear.bias)))
+    idx = tokens()
     with torch.no_grad():
-        replace_modules(moved, ("k_proj", "v_proj", "up_proj"), lambda m: Scaled(m, m.bias.new_ones(len(m.bias))))
-        for one, two, block in zip(ours.blocks, moved.blocks, theirs.transformer.h, strict=True):
+        for one, two, their_block in zip(ours.blocks, moved.blocks, theirs.transformer.h, strict=True):
             k, v, ff = one.attn.k_proj.scale.normal_(), one.attn.v_proj.scale.normal_(), one.mlp.act.scale.normal_()
             two.attn.k_proj.scale.copy_(k)
             two.attn.v_proj.scale.copy_(v)
             two.mlp.up_proj.scale.copy_(ff)
-            block.attn.c_attn.loras["task"].lora_B.copy_(torch.cat([k, v])[:, None])
-            block.mlp.c_fc.loras["task"].lora_B.copy_(ff[:, None])
-        expected = theirs(tokens()).logits
-        assert_close(moved(tokens()), expected, atol=1e-10, rtol=1e-10)
-        assert not torch.allclose(ours(tokens()), expected, atol=1e-2)
+            their_block.attn.c_attn.loras["task"].lora_B.copy_(torch.cat([k, v])[:, None])
+            their_block.mlp.c_fc.loras["task"].lora_B.copy_(ff[:, None])
+        expected = theirs(idx).logits
+        assert_close(moved(idx), expected, atol=1e-10, rtol=1e-10)
+        assert not torch.allclose(ours(idx), expected, atol=1e-2)

@@ -14,12 +14,13 @@ import torch
 from safetensors import SafetensorError
 
 from minitransformer import __main__ as cli
-from minitransformer import files, runs
+from minitransformer import compare, files, runs, search
 from minitransformer import pretrain as pretrain_module
 from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
 from minitransformer.methods import METHODS
 from minitransformer.model import GPTConfig
 from minitransformer.pretrain import RECIPES
+from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER, SkillStreams, StringTask
 
 COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1"]
@@ -53,14 +54,15 @@ class Runner:
             "score": 0.5 + run.seed / 10,
             "kept": run.seed / 4,
         }
-        costs = {"score_base": 0.25, "kept_base": 1.0, "step_ms": 7.0, "latency": 1.5, "bytes_for_backward": 2_500_000}
-        return {**result, "final_loss": run.learning_rate, **(costs if run.measured else {})}
+        return {**result, "final_loss": run.learning_rate}
 
 
 @pytest.fixture
 def runner(monkeypatch):
     runner = Runner()
     monkeypatch.setattr(runs, "run_once", runner)
+    costs = {"score_base": 0.25, "kept_base": 1.0, "step_ms": 7.0, "latency": 1.5, "bytes_for_backward": 2_500_000}
+    monkeypatch.setattr(compare, "measure_costs", lambda run: costs)
     return runner
 
 
@@ -115,6 +117,10 @@ def fails(capsys, runner):
 @pytest.mark.parametrize("command", ["compare", "search"])
 def test_wrong_argument_is_one_line_before_anything_is_run(fails, tmp_path, command, arguments, message):
     assert message in fails(command, "--out", tmp_path / "out", *COMPARE[1:], *arguments)
+
+
+def test_sweep_that_nobody_knows_is_an_error(fails, tmp_path):
+    assert "there is no sweep 'nope'; there are: prompt, " in fails("sweep", "nope", "--out", tmp_path)
 
 
 @pytest.mark.skipif("docs" not in base_names(), reason="the base docs is not here")
@@ -223,8 +229,8 @@ def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, cap
     assert cli.main(arguments) == 0
     out = tmp_path / "a" / "b"
     assert sorted(os.listdir(out)) == ["compare.csv", "compare.json", "compare.png"]
-    assert [(run.task, run.seed, run.measured) for run in runner.runs] == [
-        (task, seed, seed == 0) for task in ("recall", "learn") for seed in range(3)
+    assert [(run.task, run.seed) for run in runner.runs] == [
+        (t, seed) for t in ("recall", "learn") for seed in range(3)
     ]
     table = rows(out / "compare.csv")
     assert [row["task"] for row in table] == ["recall", "learn"]
@@ -263,7 +269,49 @@ def test_search_writes_a_row_for_every_rate(runner, tmp_path):
     assert os.listdir(tmp_path) == ["learning_rates.csv"]
     found = [(float(row["learning_rate"]), float(row["score"])) for row in rows(tmp_path / "learning_rates.csv")]
     assert found == [(0.01, 0.55), (0.1, 0.55)]
-    assert not any(run.measured for run in runner.runs)
+
+
+def test_every_method_of_a_search_gets_as_many_rates(runner, tmp_path):
+    assert cli.main(["search", "--tasks", "recall", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    rates = {name: {run.learning_rate for run in runner.runs if run.method == name} for name in METHODS}
+    assert {len(tried) for tried in rates.values()} == {4}
+    assert all(METHODS[name].learning_rate in tried for name, tried in rates.items())
+
+
+@pytest.mark.parametrize("name", search.SWEEPS)
+def test_sweep_tries_every_point_with_every_rate_and_seed(runner, tmp_path, name):
+    assert cli.main(["sweep", name, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    it = search.SWEEPS[name]
+    table = rows(tmp_path / f"{name}.csv")
+    assert len(table) == len(it.points) * len(it.tasks) * len(it.rates) * len(it.bases)
+    assert len(runner.runs) == len(table) * it.seeds == len(set(runner.runs))
+    assert {int(row["seeds"]) for row in table} == {it.seeds}
+    assert [float(row["score"]) for row in table] == pytest.approx([0.6] * len(table))
+    for run in runner.runs:
+        assert any(
+            run.method == method and settings.items() <= json.loads(run.settings).items()
+            for method, settings in it.points
+        )
+
+
+@pytest.mark.parametrize("name", search.SWEEPS)
+def test_points_of_a_sweep_can_be_attached(name):
+    for method, settings in search.SWEEPS[name].points:
+        for base in search.SWEEPS[name].bases:
+            adapted = runs.find_method(method).attach(load_base(base), **settings)
+            n = runs.find_method(method).count(load_base(base).config, **settings)
+            assert n == count_parameters(adapted, trainable_only=True)
+
+
+def test_sweep_really_trains_with_its_settings(monkeypatch, tmp_path):
+    point = ("prefix_random", {"num_virtual_tokens": 3})
+    monkeypatch.setitem(search.SWEEPS, "tiny", search.Sweep([point], ["recall"], [1e-2], seeds=1))
+    assert cli.main(["sweep", "tiny", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    [row] = rows(tmp_path / "tiny.csv")
+    assert int(row["trained"]) == METHODS["prefix"].count(
+        GPTConfig(**load_card("tiny")["config"]), num_virtual_tokens=3
+    )
+    assert row["settings"] == "num_virtual_tokens=3, projection_dim=None"
 
 
 # ---- interruption ---------------------------------------------------------------------------------------------------

@@ -10,8 +10,11 @@ from parity import SHAPE, TOLERANCE, check_same_gradients, tokens
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.testing import assert_close
 
-from minitransformer.methods import METHODS
+from minitransformer.methods.adapter import attach_adapter
+from minitransformer.methods.intrinsic import attach_intrinsic
+from minitransformer.methods.lst import attach_lst
 from minitransformer.surgery import trainable_state_dict
+from minitransformer.variants import attach_intrinsic_dense, attach_lst_alone
 
 every_precision = pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCE.items(), ids=str)
 
@@ -47,7 +50,7 @@ def logits_with_adapters(base, w, idx):
 @every_precision
 def test_logits_of_the_adapter_are_those_of_its_formula(make_gpt, dtype, tolerance):
     base = make_gpt(**SHAPE).to(dtype)
-    adapted = randomize(METHODS["adapter"].attach(copy.deepcopy(base), bottleneck=5))
+    adapted = randomize(attach_adapter(copy.deepcopy(base), bottleneck=5))
     idx = tokens()
     with torch.no_grad():
         expected = logits_with_adapters(base, trainable_state_dict(adapted), idx)
@@ -80,7 +83,7 @@ def block(x, w, name):
 
 
 def ladder_logits(w, idx, alone=False):
-    """The side's last state, widened, goes into the head: `alone` as in the paper, or added to the backbone's, as ours."""
+    """The head reads the side's last state, widened: `alone` as in the paper, or added to the backbone's, as we do."""
 
     def linear(x, name):
         return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
@@ -97,18 +100,19 @@ def ladder_logits(w, idx, alone=False):
 
 
 @every_precision
-def test_logits_of_the_ladder_are_those_of_its_formula_with_the_sum(make_gpt, dtype, tolerance):
-    adapted = randomize(METHODS["lst"].attach(make_gpt(**SHAPE).to(dtype), reduction_factor=R))
-    idx = tokens()
+@pytest.mark.parametrize(("attach", "alone"), [(attach_lst, False), (attach_lst_alone, True)])
+def test_logits_of_the_ladder_are_those_of_its_formula(make_gpt, attach, alone, dtype, tolerance):
+    adapted = randomize(attach(make_gpt(**SHAPE).to(dtype), reduction_factor=R))
+    w, idx = adapted.state_dict(), tokens()
     with torch.no_grad():
         logits = adapted(idx)
-        assert_close(logits, ladder_logits(adapted.state_dict(), idx), atol=tolerance, rtol=tolerance)
-        assert not torch.allclose(logits, ladder_logits(adapted.state_dict(), idx, alone=True), atol=1e-2)
+        assert_close(logits, ladder_logits(w, idx, alone), atol=tolerance, rtol=tolerance)
+        assert not torch.allclose(logits, ladder_logits(w, idx, not alone), atol=1e-2)
 
 
 @every_precision
 def test_gradients_of_the_ladder_are_those_of_its_formula(make_gpt, dtype, tolerance):
-    adapted = randomize(METHODS["lst"].attach(make_gpt(**SHAPE).to(dtype), reduction_factor=R))
+    adapted = randomize(attach_lst(make_gpt(**SHAPE).to(dtype), reduction_factor=R))
     idx, weights = tokens(), dict(adapted.named_parameters())
     # A bias of the keys moves all scores of a query alike, which softmax does not see: its gradient is noise.
     trained = {name: p for name, p in weights.items() if p.requires_grad and not name.endswith("k_proj.bias")}
@@ -121,7 +125,7 @@ def test_gradients_of_the_ladder_are_those_of_its_formula(make_gpt, dtype, toler
 
 def test_no_gradient_enters_the_backbone(make_gpt):
     """Not even where every weight is told to train: only the final norm and the head, behind the side, get one."""
-    adapted = randomize(METHODS["lst"].attach(make_gpt(**SHAPE), reduction_factor=R)).requires_grad_()
+    adapted = randomize(attach_lst(make_gpt(**SHAPE), reduction_factor=R)).requires_grad_()
     adapted(tokens()).square().mean().backward()
     reached = {name for name, p in adapted.base.named_parameters() if p.grad is not None}
     assert reached == {"ln_f.weight", "ln_f.bias", "lm_head.weight"}
@@ -133,11 +137,11 @@ def test_no_gradient_enters_the_backbone(make_gpt):
 D = 7  # dimension of the subspace
 
 
-@pytest.fixture
-def subspace(make_gpt):
+@pytest.fixture(params=[attach_intrinsic, attach_intrinsic_dense])
+def subspace(request, make_gpt):
     """Our model with a random z, the weights it starts from as one vector, and the matrix P, written out."""
     base = make_gpt(**SHAPE).double()
-    adapted = METHODS["intrinsic"].attach(copy.deepcopy(base), dimension=D)
+    adapted = request.param(copy.deepcopy(base), dimension=D)
     theta = parameters_to_vector(base.parameters()).detach()  # (N,)
     columns = []
     with torch.no_grad():
@@ -148,6 +152,7 @@ def subspace(make_gpt):
     return base, adapted, theta, torch.stack(columns, dim=1)
 
 
+@pytest.mark.parametrize("subspace", [attach_intrinsic], indirect=True)
 def test_every_weight_follows_one_number(subspace):
     """So the columns of P share no row: they are orthogonal exactly, and their lengths are about one."""
     _, _, theta, P = subspace

@@ -4,7 +4,6 @@
 __all__ = ['METHOD', 'Scaled', 'attach_ia3', 'count_ia3', 'merge_ia3']
 
 # %% ../../notebooks/05_ia3.ipynb #06260325
-import torch
 from torch import Tensor, nn
 
 from minitransformer.method import Method

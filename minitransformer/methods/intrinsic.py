@@ -39,8 +39,8 @@ class SubspaceGPT(nn.Module):
         """P z: how far each of n weights is moved, (N,)."""
         D = len(self.z)
         draws = torch.randint(2 * D, (n,), generator=torch.Generator().manual_seed(self.seed)).to(self.z.device)  # (N,)
-        signs = 1 - 2 * (draws % 2)  # (N,)
-        return math.sqrt(D / n) * signs * self.z[draws // 2]  # (N,)
+        signed = torch.stack([self.z, -self.z], dim=1).flatten()  # (2 D,): each number, and its negative
+        return math.sqrt(D / n) * signed[draws]  # (N,)
 
     def weights(self) -> dict[str, Tensor]:
         """theta_0 + P z, by name."""
@@ -100,4 +100,4 @@ def merge_intrinsic(adapted: SubspaceGPT) -> GPT:
     return merged.requires_grad_()
 
 
-METHOD = Method("intrinsic", attach_intrinsic, count_intrinsic, learning_rate=3e-2, fold=merge_intrinsic)
+METHOD = Method("intrinsic", attach_intrinsic, count_intrinsic, learning_rate=3e-1, fold=merge_intrinsic)

@@ -90,4 +90,4 @@ def count_mam(config: GPTConfig, num_virtual_tokens: int, bottleneck: int, scale
     return 2 * config.n_layer * num_virtual_tokens * config.n_embd + count_parallel(config, bottleneck, scale)
 
 
-METHOD = Method("mam", attach_mam, count_mam, learning_rate=3e-3)
+METHOD = Method("mam", attach_mam, count_mam, learning_rate=1e-2)

@@ -61,4 +61,4 @@ def count_prompt(config: GPTConfig, num_virtual_tokens: int) -> int:
     return num_virtual_tokens * config.n_embd
 
 
-METHOD = Method("prompt", attach_prompt, count_prompt, learning_rate=3e-2)
+METHOD = Method("prompt", attach_prompt, count_prompt, learning_rate=1e-1)
