@@ -52,7 +52,7 @@ SWEEPS: dict[str, Sweep] = {
     "prefix_mlp": Sweep(
         [("prefix", {}), ("prefix_random", {}), ("prefix", {"projection_dim": 64})],
         ("compose",),
-        (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        (3e-3, 1e-2, 3e-2, 1e-1),
     ),
     # Lesson 04: what a prefix can call up, and what it cannot teach
     "prefix_length": Sweep([("prefix", setting) for setting in lengths(5, 20, 40)], ("compose", "learn"), (1e-1,)),
@@ -66,7 +66,7 @@ SWEEPS: dict[str, Sweep] = {
     "lst": Sweep(
         [(method, {"reduction_factor": r}) for method in ("lst", "lst_pruned", "lst_alone") for r in (2, 4, 8)],
         ("compose",),
-        (3e-3, 1e-2),
+        (1e-2,),
     ),
     # Lesson 09: both halves of MAM alone and together, 8,100 to 8,450 parameters each
     "mam": Sweep(
@@ -77,17 +77,15 @@ SWEEPS: dict[str, Sweep] = {
             ("mam", {"num_virtual_tokens": 5, "bottleneck": 16}),
         ],
         ("compose", "learn"),
-        (1e-2, 3e-2, 1e-1),
+        (1e-2, 1e-1),
     ),
     # Lesson 10: accuracy over the dimension of the subspace
     "intrinsic": Sweep(
-        [("intrinsic", {"dimension": D}) for D in (10, 30, 100, 300, 1000, 3000, 10_000)],
+        [("intrinsic", {"dimension": D}) for D in (10, 100, 300, 1000, 3000, 10_000)],
         ("recall", "compose"),
         (1e-1, 3e-1),
     ),
-    "intrinsic_learn": Sweep(
-        [("intrinsic", {"dimension": D}) for D in (300, 1000, 3000, 10_000)], ("learn",), (1e-1, 3e-1)
-    ),
+    "intrinsic_learn": Sweep([("intrinsic", {"dimension": D}) for D in (300, 1000, 3000, 10_000)], ("learn",), (3e-1,)),
     "intrinsic_scale": Sweep(
         [("intrinsic", {"dimension": D}) for D in (10, 30, 100, 300, 1000)],
         ("recall",),
