@@ -1,9 +1,13 @@
 import re
+from itertools import product
 from pathlib import Path
 
+import pytest
+
 from minitransformer.compare import table
-from minitransformer.lesson import RECORDED, recorded_rows
+from minitransformer.lesson import RECORDED, read_rows, recorded_rows
 from minitransformer.methods import METHODS
+from minitransformer.search import SWEEPS
 from minitransformer.tasks import LADDER
 
 ROOT = Path(__file__).parents[1]
@@ -32,12 +36,21 @@ def test_every_lesson_is_in_the_readme():
 
 
 def test_default_rates_have_the_best_mean_score_of_the_recorded_search():
-    lines = (RECORDED.parent / "learning_rates.csv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = read_rows(RECORDED.parent / "learning_rates.csv")
     for name, method in METHODS.items():
         means: dict[float, list[float]] = {}
-        for line in lines:
-            of, task, rate, score, _ = line.split(",")
-            if of == name and task in LADDER:
-                means.setdefault(float(rate), []).append(float(score))
+        for row in rows:
+            if row["method"] == name and row["task"] in LADDER:
+                means.setdefault(row["learning_rate"], []).append(row["score"])
         best = max(sum(scores) for scores in means.values())
         assert sum(means[method.learning_rate]) >= best - 0.03, f"{name}: {means}"  # 0.01 a rung is a tie
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_recorded_sweep_is_the_one_that_the_command_makes_today(name):
+    rows, it = read_rows(RECORDED.parent / f"{name}.csv"), SWEEPS[name]
+    found = {(row["method"], row["task"], row["base"], row["learning_rate"]) for row in rows}
+    methods = {method for method, _ in it.points}
+    assert found == set(product(methods, it.tasks, it.bases, it.rates))
+    assert len(rows) == len(it.points) * len(it.tasks) * len(it.bases) * len(it.rates)
+    assert {row["seeds"] for row in rows} == {it.seeds}

@@ -59,7 +59,7 @@ def wrapped(request, make_gpt):
     def build(dtype=torch.float32):
         base = make_gpt(**SHAPE).to(dtype)
         ours = METHODS[name].attach(copy.deepcopy(base), **settings)
-        theirs = get_peft_model(copy.deepcopy(base), config).to(dtype)
+        theirs = get_peft_model(copy.deepcopy(base), copy.deepcopy(config)).to(dtype)  # it writes into its config
         return Pair(base, ours.eval(), theirs.eval(), as_theirs)
 
     build.method = METHODS[name]
@@ -148,7 +148,7 @@ def virtual(request, make_gpt):
     def build(dtype=torch.float32):
         base = make_gpt(**SHAPE).to(dtype)
         ours = METHODS[name].attach(copy.deepcopy(base), num_virtual_tokens=P, **settings)
-        theirs = get_peft_model(as_gpt2(base), copy.deepcopy(config)).to(dtype)  # it writes into its config
+        theirs = get_peft_model(as_gpt2(base), copy.deepcopy(config)).to(dtype)
         return Pair(base, ours.eval(), theirs.eval(), as_theirs)
 
     return build

@@ -62,4 +62,4 @@ def merge_ia3(adapted: GPT) -> GPT:
     return adapted.requires_grad_()
 
 
-METHOD = Method("ia3", attach_ia3, count_ia3, learning_rate=3e-2, fold=merge_ia3)
+METHOD = Method("ia3", attach_ia3, count_ia3, learning_rate=3e-1, fold=merge_ia3)
