@@ -74,9 +74,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         raise ValueError(f"attention: {T} queries need at least {T} keys, not {S}")
     if S == T:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, n_head, T, S)
-    visible = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)  # (T, S)
-    return scores.masked_fill(~visible, -math.inf).softmax(dim=-1) @ v  # (B, n_head, T, head_dim)
+    hidden = torch.ones(T, S, dtype=torch.bool, device=q.device).triu(S - T + 1)  # (T, S)
+    mask = torch.zeros(T, S, dtype=q.dtype, device=q.device).masked_fill(hidden, -math.inf)  # (T, S)
+    scores = q / math.sqrt(q.size(-1)) @ k.transpose(-2, -1) + mask  # (B, n_head, T, S)
+    return scores.softmax(dim=-1) @ v  # (B, n_head, T, head_dim)
 
 
 class CausalSelfAttention(nn.Module):
