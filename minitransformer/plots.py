@@ -1,6 +1,7 @@
 """The course's figures, one function each. A method has the same colour and marker everywhere."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -147,8 +148,8 @@ def scores_over(
 
 
 def value_of(row: Mapping, setting: str) -> float:
-    """A number out of a row of a sweep: a column, or one of its settings ("rank=4, alpha=8.0")."""
-    settings = dict(pair.split("=") for pair in row["settings"].split(", ") if pair)
+    """A number out of a row of a sweep: a column, or one of its settings ("rank=4, target_modules=['q_proj', 'v_proj']")."""
+    settings = dict(re.findall(r"(\w+)=([^,\[]+)", row["settings"]))
     return float(row[setting] if setting in row else settings[setting])
 
 
