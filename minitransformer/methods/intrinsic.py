@@ -44,12 +44,10 @@ class SubspaceGPT(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """theta_0 + P z, by name."""
-        steps = self.project(count_parameters(self.base))  # (N,)
-        moved, start = {}, 0
-        for name, weight in self.base.named_parameters():
-            moved[name] = weight + steps[start : start + weight.numel()].view_as(weight)
-            start += weight.numel()
-        return moved
+        sizes = [weight.numel() for weight in self.base.parameters()]
+        steps = self.project(sum(sizes)).split(sizes)  # a piece for each weight
+        named = zip(self.base.named_parameters(), steps, strict=True)
+        return {name: weight + step.view_as(weight) for (name, weight), step in named}
 
     def forward(self, idx: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
