@@ -61,4 +61,4 @@ def count_dora(config: GPTConfig, rank: int, alpha: float, target_modules: Seque
     return count_lora(config, rank, alpha, target_modules) + magnitudes
 
 
-METHOD = Method("dora", attach_dora, count_dora, learning_rate=3e-3, fold=merge_lora)
+METHOD = Method("dora", attach_dora, count_dora, learning_rate=1e-2, fold=merge_lora)

@@ -92,4 +92,4 @@ def merge_lora(adapted: GPT) -> GPT:
     return adapted.requires_grad_()  # as a base comes from its file: ready to be trained, or frozen, again
 
 
-METHOD = Method("lora", attach_lora, count_lora, learning_rate=3e-3, fold=merge_lora)
+METHOD = Method("lora", attach_lora, count_lora, learning_rate=1e-2, fold=merge_lora)
