@@ -45,7 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     several.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
 
     one = commands.add_parser("compare", parents=[several], help="fine-tune with every method and compare")
-    one.add_argument("--seeds", type=int, default=2, help="runs of each method on each task (default 2)")
+    one.add_argument("--seeds", type=int, default=1, help="runs of each method on each task (default 1)")
     one.add_argument("--corpus", metavar="FILE", help="adapt the docs base to this text instead of the ladder's tasks")
     one.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
 

@@ -54,7 +54,7 @@ def method_style(label: str) -> dict[str, str]:
 
 def training_curves(histories: Mapping[str, History], metric: str = "accuracy") -> Figure:
     """Loss (left) and held-out score (right) over training steps, a line a run; the loss is a mean over 20 steps."""
-    figure = new_figure(9, 3.2)
+    figure = new_figure(9 if len(histories) <= 3 else 11, 3.2)
     left, right = figure.subplots(1, 2)
     dashes = ["-", "--", ":", "-."]
     seen: dict[str, int] = {}
@@ -71,7 +71,10 @@ def training_curves(histories: Mapping[str, History], metric: str = "accuracy") 
     right.set(xlabel="training step", ylabel=f"held-out {metric}")
     if metric == "accuracy":
         right.set_ylim(-0.03, 1.03)
-    right.legend(frameon=False)
+    if len(histories) > 3:
+        figure.legend(*right.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    else:
+        right.legend(frameon=False)
     return figure
 
 
