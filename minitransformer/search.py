@@ -55,7 +55,7 @@ SWEEPS: dict[str, Sweep] = {
         (1e-2, 3e-2, 1e-1),
     ),
     # Lesson 04: what a prefix can call up, and what it cannot teach
-    "prefix_length": Sweep([("prefix", setting) for setting in lengths(5, 40)], ("compose", "learn"), (1e-1,)),
+    "prefix_length": Sweep([("prefix", setting) for setting in lengths(5, 10, 40)], ("compose",), (1e-1,)),
     # Lesson 07: DoRA against LoRA at equal rank
     "dora": Sweep(
         [(method, {"rank": rank, "alpha": 2.0 * rank}) for method in ("lora", "dora") for rank in (1, 2, 4, 8)],
@@ -64,7 +64,7 @@ SWEEPS: dict[str, Sweep] = {
     ),
     # Lesson 08: where the side network starts, and what the head reads
     "lst": Sweep(
-        [(method, {"reduction_factor": r}) for method in ("lst", "lst_pruned", "lst_alone") for r in (2, 4, 8)],
+        [(method, {"reduction_factor": r}) for method in ("lst", "lst_pruned", "lst_alone") for r in (4, 8)],
         ("compose",),
         (1e-2,),
     ),
@@ -85,9 +85,8 @@ SWEEPS: dict[str, Sweep] = {
         ("recall", "compose"),
         (3e-1,),
     ),
-    "intrinsic_learn": Sweep([("intrinsic", {"dimension": D}) for D in (3000, 10_000)], ("learn",), (1e-1,)),
     "intrinsic_scale": Sweep(
-        [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_random") for D in (10, 30, 100, 300)],
+        [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_random") for D in (30, 100, 300)],
         ("recall",),
         (3e-1,),
         ("nano", "tiny", "small"),
