@@ -77,7 +77,7 @@ SWEEPS: dict[str, Sweep] = {
             ("mam", {"num_virtual_tokens": 5, "bottleneck": 16}),
         ],
         ("compose",),
-        (1e-2, 1e-1),
+        (1e-2, 3e-2, 1e-1),
     ),
     # Lesson 10: accuracy over the dimension of the subspace
     "intrinsic": Sweep(
