@@ -85,6 +85,7 @@ SWEEPS: dict[str, Sweep] = {
         ("recall", "compose"),
         (3e-1,),
     ),
+    "intrinsic_learn": Sweep([("intrinsic", {"dimension": D}) for D in (1000, 3000, 10_000)], ("learn",), (1e-1,)),
     "intrinsic_scale": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_random") for D in (30, 100, 300)],
         ("recall",),
