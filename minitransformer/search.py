@@ -85,7 +85,6 @@ SWEEPS: dict[str, Sweep] = {
         ("recall", "compose"),
         (3e-1,),
     ),
-    "intrinsic_learn": Sweep([("intrinsic", {"dimension": D}) for D in (1000, 3000, 10_000)], ("learn",), (1e-1,)),
     "intrinsic_scale": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_random") for D in (30, 100, 300)],
         ("recall",),
@@ -95,7 +94,7 @@ SWEEPS: dict[str, Sweep] = {
     "intrinsic_dense": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_dense") for D in (30, 100, 300)],
         ("recall",),
-        (1e-1, 3e-1),
+        (3e-1,),
         ("nano",),
     ),
 }
