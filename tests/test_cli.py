@@ -23,7 +23,7 @@ from minitransformer.pretrain import RECIPES
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER, SkillStreams, StringTask
 
-COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1"]
+COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1", "--seeds", "2"]
 
 
 @pytest.fixture(autouse=True)
@@ -391,7 +391,19 @@ def test_results_of_another_base_are_not_taken(half_done, runner, monkeypatch):
 def test_results_of_another_corpus_in_the_same_file_are_not_taken(runner, tmp_path):
     file = tmp_path / "corpus.txt"
     file.write_text("".join(map(str, range(2000))))
-    arguments = ["compare", "--methods", "lora", "--corpus", str(file), "--out", str(tmp_path), "--jobs", "1"]
+    arguments = [
+        "compare",
+        "--methods",
+        "lora",
+        "--corpus",
+        str(file),
+        "--out",
+        str(tmp_path),
+        "--jobs",
+        "1",
+        "--seeds",
+        "2",
+    ]
     runner.at, runner.stop = 2, press_ctrl_c
     assert cli.main(arguments) == 130
     file.write_text("".join(map(str, range(3000, 5000))))
