@@ -9,7 +9,7 @@ from pathlib import Path
 from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
 from minitransformer.plots import accuracy_over_parameters, save
-from minitransformer.runs import Run, execute, forget, measure_costs, plan
+from minitransformer.runs import Run, execute, forget, measure_costs, plan, score_base
 
 COLUMNS = {  # name in the files -> heading and format in the printed table
     "task": ("task", "{}"),
@@ -51,7 +51,9 @@ def compare(
     check_writable(out)
     unfinished = out / "compare.unfinished.jsonl"
     results = execute(runs, unfinished, jobs)
-    rows = [summarize(pair) for pair in by_pair(results, tasks, methods)]
+    first = {run.task: run for run, _ in reversed(results)}
+    bases = {task: score_base(run) for task, run in first.items()}
+    rows = [summarize(pair, bases[pair[0][0].task]) for pair in by_pair(results, tasks, methods)]
     print(table(rows))
     write_text(out / "compare.csv", to_csv(rows))
     write_text(
@@ -68,8 +70,11 @@ def by_pair(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str
     return [[done for done in results if (done[0].task, done[0].method) == pair] for pair in pairs]
 
 
-def summarize(results: list[tuple[Run, dict]]) -> dict:
-    """One row from all seeds of a task and method. Costs are measured here, after all training, on a quiet machine."""
+def summarize(results: list[tuple[Run, dict]], base: dict) -> dict:
+    """One row from all seeds of a task and method, beside the scores of the base.
+
+    Costs are measured here, after all training, on a quiet machine.
+    """
     run, first = results[0]
     scores = [result["score"] for _, result in results]
     costs = measure_costs(run)
@@ -81,9 +86,9 @@ def summarize(results: list[tuple[Run, dict]]) -> dict:
         "score": statistics.mean(scores),
         "score_min": min(scores),
         "score_max": max(scores),
-        "score_base": costs["score_base"],
+        "score_base": base["score_base"],
         "kept": statistics.mean(result["kept"] for _, result in results),
-        "kept_base": costs["kept_base"],
+        "kept_base": base["kept_base"],
         "step_ms": costs["step_ms"],
         "latency": costs["latency"],
         "megabytes_for_backward": costs["bytes_for_backward"] / 1e6,

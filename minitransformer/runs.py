@@ -169,15 +169,19 @@ def run_once(run: Run) -> dict:
 
 
 def measure_costs(run: Run) -> dict:
-    """What the method costs on the task, and what the base scores. Costs do not depend on the training, so none is done."""
+    """What the method costs on the task. That does not depend on the training, so none is done."""
     task, base, adapted = prepare(run)
     return {
-        "score_base": evaluate(base, task),
-        "kept_base": evaluate(base, old_abilities(task)),
         "step_ms": 1e3 * step_seconds(adapted, task),
         "latency": latency_ratio(adapted, base, task),
         "bytes_for_backward": bytes_for_backward(adapted, task),
     }
+
+
+def score_base(run: Run) -> dict:
+    """What the base of a run scores, on the task and on what it could do before."""
+    task, base, _ = prepare(run)
+    return {"score_base": evaluate(base, task), "kept_base": evaluate(base, old_abilities(task))}
 
 
 def prepare(run: Run) -> tuple[Task, GPT, nn.Module]:

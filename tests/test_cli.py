@@ -61,7 +61,8 @@ class Runner:
 def runner(monkeypatch):
     runner = Runner()
     monkeypatch.setattr(runs, "run_once", runner)
-    costs = {"score_base": 0.25, "kept_base": 1.0, "step_ms": 7.0, "latency": 1.5, "bytes_for_backward": 2_500_000}
+    monkeypatch.setattr(compare, "score_base", lambda run: {"score_base": 0.25, "kept_base": 1.0})
+    costs = {"step_ms": 7.0, "latency": 1.5, "bytes_for_backward": 2_500_000}
     monkeypatch.setattr(compare, "measure_costs", lambda run: costs)
     return runner
 

@@ -6,6 +6,8 @@ import torch
 from hypothesis import given
 from torch import nn
 
+from minitransformer.checkpoints import load_base
+from minitransformer.generate import generate
 from minitransformer.tasks import (
     CONTEXT,
     EXAMPLE,
@@ -190,9 +192,9 @@ class Oracle(nn.Module):
         logits = torch.zeros(*idx.shape, 10)
         for i, row in enumerate(idx.tolist()):
             equals = len(row) - 1 - row[::-1].index(8)
-            if equals == len(row) - 1:
-                self.prompts.append(row)
-            logits[i, -1, self.answer(row[equals - 6 : equals])[len(row) - 1 - equals]] = 1
+            self.prompts.append(row[: equals + 1])
+            for place, symbol in enumerate(self.answer(row[equals - 6 : equals])[: len(row) - equals]):
+                logits[i, equals + place, symbol] = 1
         return logits
 
 
@@ -218,6 +220,20 @@ def test_score_is_the_part_of_questions_answered_right(task):
     unsorted = [p for p in oracle.prompts if p[0] < 2 or p[:6] == PLAIN["descending"](p[:6])]
     assert right == pytest.approx(len(unsorted) / 512)
     assert 0.2 < right < 0.3
+
+
+@pytest.mark.parametrize("examples", [0, 1])
+@pytest.mark.parametrize("skill", SKILLS)
+def test_score_is_what_greedy_generation_gets_right(skill, examples):
+    base, task = load_base("tiny"), StringTask(skill, SKILLS[skill], examples=examples)
+    drawn = generator()  # the score draws the questions, then the examples, from one generator
+    question = questions(task.test_size, True, drawn)
+    prompt = torch.cat([task.prompted(question, drawn), torch.full((len(question), 1), 8)], dim=1)
+    written = generate(base, prompt, 6)[:, -6:]
+    right = sum(a.tolist() == PLAIN[skill](q.tolist()) for a, q in zip(written, question, strict=True))
+    with torch.no_grad():
+        assert task.score(base) == right / task.test_size
+    assert 0.1 < right / task.test_size <= 1
 
 
 def test_scores_ask_held_out_questions_behind_examples_from_training(held_out):

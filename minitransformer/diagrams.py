@@ -1,0 +1,276 @@
+"""Drawings of where a method's weights sit. Frozen parts are grey and hatched, trained ones solid with a thick edge.
+
+So the two differ in black and white too.
+"""
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minitransformer.plots import STYLE, new_figure
+
+FROZEN = "#E6E6E6"
+GREY = "#555555"
+PALE = ("prompt", "ia3", "intrinsic")  # colours that want black letters
+LINE = {"color": GREY, "linewidth": 1, "zorder": 1}
+
+Point = tuple[float, float]
+
+
+# ---- the parts of a drawing ---------------------------------------------------------------------------------------------
+
+
+def canvas(width: float, height: float, x: Point, y: Point) -> tuple[Figure, Axes]:
+    """An empty drawing of the given size in inches, with the ranges of x and y that it shows."""
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    axes.set(xlim=x, ylim=y)
+    axes.axis("off")
+    return figure, axes
+
+
+def box(
+    axes: Axes,
+    text: str,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    trained_by: str | None = None,
+    face: str = FROZEN,
+) -> None:
+    """A box with a text, centred at (x, y): in a method's colour where the method trains it, frozen otherwise."""
+    edge, letters, hatch = "#AAAAAA", "black", "////" if face == FROZEN else None
+    if trained_by:
+        face, edge, hatch = STYLE[trained_by][0], "black", None
+        letters = "black" if trained_by in PALE else "white"
+    corner = (x - width / 2, y - height / 2)
+    thickness = 1.8 if trained_by else 0.8
+    axes.add_patch(
+        plt.Rectangle(corner, width, height, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=thickness, zorder=2)
+    )
+    label = {"facecolor": face, "edgecolor": "none", "pad": 1}
+    axes.text(x, y, text, ha="center", va="center", fontsize=9, color=letters, bbox=label, zorder=3)
+
+
+def arrow(axes: Axes, *points: Point, color: str = GREY, dashed: bool = False) -> None:
+    """A line through the points, with a head at the last."""
+    style = {"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0, "linestyle": "--" if dashed else "-"}
+    for start, end in zip(points[:-2], points[1:-1], strict=True):
+        axes.plot(*zip(start, end, strict=True), **LINE | {"color": color}, linestyle=style["linestyle"])
+    axes.annotate("", points[-1], points[-2], arrowprops=style, zorder=1)
+
+
+def plus(axes: Axes, x: float, y: float) -> None:
+    """The place where something is added to a stream."""
+    circle = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": GREY}
+    axes.text(x, y, "+", ha="center", va="center", fontsize=13, bbox=circle)
+
+
+def legend(axes: Axes, trained: dict[str, str], frozen: bool = True, **where: object) -> None:
+    """The key of a drawing: for each method the words for what it trains, and what frozen parts look like."""
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=STYLE[method][0], edgecolor="black", linewidth=1.8, label=words)
+        for method, words in trained.items()
+    ]
+    if frozen:
+        handles.append(plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen"))
+    axes.legend(handles=handles, frameon=False, fontsize=9, **where)
+
+
+# ---- one block, one method ----------------------------------------------------------------------------------------------
+
+# Where the parts of a block stand: name -> (x, y).
+PLACES: dict[str, Point] = {
+    "ln_1": (1.1, 0), "q_proj": (2.6, 1.3), "k_proj": (2.6, 0), "v_proj": (2.6, -1.3), "attention": (4.3, 0),
+    "o_proj": (5.9, 0), "ln_2": (8.9, 0), "up_proj": (10.3, 0), "GELU": (11.6, 0), "down_proj": (12.9, 0),
+}  # fmt: skip
+SUMS = (7.9, 14.9)  # x of the two places where the stream is added to
+WEIGHTLESS = ("attention", "GELU")
+# What a method adds: (text, x, y, width) of its boxes.
+PREFIX_BOX = ("$P_k$, $P_v$", 4.3, -1.1, 1.15)
+ADDED: dict[str, list[tuple[str, float, float, float]]] = {
+    "adapter": [("adapter", 7.05, 0, 0.95), ("adapter", 14.05, 0, 0.95)],
+    "prompt": [("p vectors", -1.6, 0.5, 1.7)],
+    "prefix": [PREFIX_BOX],
+    "ia3": [
+        ("$\\times\\ l_k$", 2.6, -0.58, 0.8),
+        ("$\\times\\ l_v$", 2.6, -1.88, 0.8),
+        ("$\\times\\ l_{ff}$", 11.6, -0.58, 0.8),
+    ],
+    "lora": [("A B", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "dora": [("m, A B", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "lst": [("ladder", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
+    "mam": [PREFIX_BOX, ("adapter", 11.6, -1.1, 1.05)],
+}
+# How the boxes that stand apart are connected: the corners of each arrow.
+PREFIX_ARROW = ((4.3, -0.87), (4.3, -0.37))
+ARROWS: dict[str, list[tuple[Point, ...]]] = {
+    "prompt": [((-0.75, 0.5), (-0.5, 0.5), (-0.5, 0), (-0.2, 0)), ((-0.75, -0.5), (-0.5, -0.5), (-0.5, 0), (-0.2, 0))],
+    "prefix": [PREFIX_ARROW],
+    "lst": [
+        ((15.3, 0), (15.3, -1.1), (13.7, -1.1)),  # the block's output goes down the ladder
+        ((12.7, -1.1), (10.3, -1.1), (10.3, -1.77)),
+        ((-0.2, -2.0), (9.85, -2.0)),  # the state of the side block before
+        ((10.75, -2.0), (11.6, -2.0)),
+        ((13.2, -2.0), (15.7, -2.0)),
+    ],
+    "mam": [PREFIX_ARROW, ((9.6, 0), (9.6, -1.1), (11.07, -1.1)), ((12.12, -1.1), (SUMS[1], -1.1), (SUMS[1], -0.25))],
+}
+
+
+def draw_block(axes: Axes, method: str | None = None) -> None:
+    """The block itself, left to right: frozen, trained as a whole by "full", or plain without a method."""
+    for name, (x, y) in PLACES.items():
+        weights = name not in WEIGHTLESS
+        face = "white" if not weights else FROZEN if method else "#EEEEEE"
+        trained_by = "full" if method == "full" and weights else None
+        box(axes, name, x, y, 1.15 if weights else 1.05, 0.7, trained_by, face)
+    for y in (1.3, 0, -1.3):  # the norm feeds q, k and v, which feed attention
+        arrow(axes, (1.7, 0), (1.85, 0), (1.85, y), (2.0, y))
+        arrow(axes, (3.2, y), (3.5, y), (3.5, y / 8), (3.77, y / 8))
+    ends = ((-0.2, 0.5), (4.85, 5.3), (6.5, SUMS[0] - 0.2), (SUMS[0] + 0.2, 8.3), (9.5, 9.7), (10.9, 11.05))
+    for start, end in (*ends, (12.15, 12.3), (13.5, SUMS[1] - 0.2), (SUMS[1] + 0.2, 15.7)):
+        arrow(axes, (start, 0), (end, 0))
+    for start, end in ((0.1, SUMS[0]), (8.15, SUMS[1])):  # the residual stream goes around
+        arrow(axes, (start, 0), (start, 2.1), (end, 2.1), (end, 0.25))
+    for x in SUMS:
+        plus(axes, x, 0)
+    axes.text(4.0, 2.2, "residual stream", ha="center", va="bottom", fontsize=8, color=GREY)
+
+
+def block_diagram(method: str | None = None) -> Figure:
+    """One transformer block, left to right, and what a method trains in it.
+
+    "full" trains the block's own weights; without a method all is plain.
+
+    Raises:
+        ValueError: there is no drawing of the method.
+    """
+    if method not in (None, "full", *ADDED):
+        raise ValueError(f"block_diagram: there is no drawing of {method!r}; there are: full, {', '.join(ADDED)}")
+    figure, axes = canvas(10, 3.2, (-2.6 if method == "prompt" else -0.4, 15.9), (-3.0, 2.6))
+    for name, x, y, width in ADDED.get(method or "", []):
+        box(axes, name, x, y, width, 0.46, trained_by=method)
+    for corners in ARROWS.get(method or "", []):
+        arrow(axes, *corners)
+    draw_block(axes, method)
+    if method == "prompt":
+        box(axes, "tokens", -1.6, -0.5, 1.7, 0.7)
+    if method == "lst":
+        axes.text(4.0, -1.95, "side network, d / r wide", ha="center", va="bottom", fontsize=8, color=GREY)
+    if method:
+        legend(axes, {method: f"trained by {method}"}, method != "full", loc="lower center", ncols=2)
+    return figure
+
+
+# ---- one block, every method --------------------------------------------------------------------------------------------
+
+# The marks of all methods: method -> (x, y) of each. Numbers stand for names, which are in the key.
+MARKS: dict[str, list[Point]] = {
+    "adapter": [(7.05, 0), (14.05, 0)],
+    "prompt": [(-0.75, 0)],
+    "prefix": [(4.3, -1.35)],
+    "ia3": [(3.45, 0), (3.45, -1.3), (12.07, -0.75)],
+    "lora": [(x - 0.32, y - 0.62) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "dora": [(x + 0.32, y - 0.62) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "lst": [(15.4, -1.35)],
+    "mam": [(5.0, -1.35), (11.25, -1.75)],
+    "intrinsic": [],
+}
+MEANING = {
+    "adapter": "adapter: a bottleneck behind each sublayer",
+    "prompt": "prompt tuning: vectors before the tokens",
+    "prefix": "prefix tuning: keys and values in attention",
+    "ia3": "(IA)³: scales on keys, values and GELU",
+    "lora": "LoRA: A B beside a matrix",
+    "dora": "DoRA: A B and a length for each row",
+    "lst": "ladder side tuning: a network beside it all",
+    "mam": "MAM: a prefix and a parallel adapter",
+    "intrinsic": "intrinsic dimension: all weights, D directions",
+}
+
+
+def every_method_diagram() -> Figure:
+    """One transformer block, with the places marked where each of the nine methods puts what it trains."""
+    figure, axes = canvas(11, 5.2, (-1.6, 16.6), (-5.2, 3.2))
+    around = plt.Rectangle(
+        (0.3, -2.2), 15.4, 5.0, fill=False, edgecolor=STYLE["intrinsic"][0], linewidth=2.2, linestyle=(0, (5, 3))
+    )
+    axes.add_patch(around)
+    draw_block(axes, "every")
+    arrow(axes, (9.6, 0), (9.6, -1.75), (SUMS[1], -1.75), (SUMS[1], -0.25))  # MAM's detour around the sublayer
+    arrow(axes, (4.3, -1.1), (4.3, -0.37))  # the prefix into attention
+    arrow(axes, (15.4, 0), (15.4, -1.1))  # the block's output goes down the ladder
+    for number, (method, places) in enumerate(MARKS.items(), start=1):
+        key = (-0.9 + 6.0 * ((number - 1) // 3), -3.0 - 0.75 * ((number - 1) % 3))
+        for x, y in (*places, key):
+            mark(axes, number, method, x, y)
+        axes.text(key[0] + 0.45, key[1], MEANING[method], ha="left", va="center", fontsize=9)
+    mark(axes, list(MARKS).index("intrinsic") + 1, "intrinsic", 0.3, 2.8)
+    return figure
+
+
+def mark(axes: Axes, number: int, method: str, x: float, y: float) -> None:
+    """A numbered disc in a method's colour."""
+    letters = "black" if method in PALE else "white"
+    disc = {"boxstyle": "circle,pad=0.22", "fc": STYLE[method][0], "ec": "black", "lw": 1.4}
+    axes.text(x, y, str(number), ha="center", va="center", fontsize=8.5, color=letters, bbox=disc, zorder=4)
+
+
+# ---- inside the adapter, and beside the backbone --------------------------------------------------------------------------
+
+
+def adapter_diagram() -> Figure:
+    """A bottleneck adapter between frozen layers: down to a few dimensions, a nonlinearity, up again, and the detour."""
+    figure, axes = canvas(9, 3.4, (-0.5, 15.6), (-2.6, 2.6))
+    box(axes, "attention\nor MLP", 1.2, 0, 2.0, 2.4)
+    box(axes, "d", 3.9, 0, 0.5, 2.4, face="white")
+    for x, text, wide, narrow in ((5.8, "$W_{down}$", 1.2, 0.4), (9.6, "$W_{up}$", 0.4, 1.2)):
+        corners = [(x - 0.8, -wide), (x - 0.8, wide), (x + 0.8, narrow), (x + 0.8, -narrow)]
+        axes.add_patch(plt.Polygon(corners, facecolor=STYLE["adapter"][0], edgecolor="black", linewidth=1.8, zorder=2))
+        axes.text(x, 0, text, ha="center", va="center", fontsize=9, color="white", zorder=3)
+    box(axes, "GELU\nm", 7.7, 0, 0.95, 0.8, face="white")
+    plus(axes, 11.5, 0)
+    box(axes, "add to the\nstream,\nnext layer", 13.9, 0, 2.2, 2.4)
+    for start, end in ((2.2, 3.65), (4.15, 5.0), (6.6, 7.2), (8.2, 8.8), (10.4, 11.3), (11.7, 12.8)):
+        arrow(axes, (start, 0), (end, 0))
+    arrow(axes, (2.9, 0), (2.9, 1.9), (11.5, 1.9), (11.5, 0.25))
+    axes.text(7.2, 2.0, "the detour: what came in goes on unchanged", ha="center", va="bottom", fontsize=9, color=GREY)
+    legend(axes, {"adapter": "trained"}, loc="lower center", ncols=2)
+    return figure
+
+
+def ladder_diagram(n_layer: int = 3) -> Figure:
+    """The frozen backbone, the side network beside it, the rungs between them, and the way of the gradient."""
+    step, top, low = 2.6, 2.0, 0.0  # a column for each layer; the backbone above, the side below
+    end = (n_layer + 1) * step
+    figure, axes = canvas(10, 3.6, (-0.9, end + 2.9), (-1.1, 2.9))
+    gradient = "#AA4499"
+    for i in range(n_layer + 1):
+        x = i * step
+        box(axes, "embed" if i == 0 else f"block {i}", x, top, 1.4, 0.8)
+        box(axes, f"ladder {i}", x + 1.05, 1.0, 0.95, 0.4, trained_by="lst")
+        arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its rung
+        if i < n_layer:
+            arrow(axes, (x + 0.7, top), (x + step - 0.7, top))
+        if i:
+            box(axes, f"side {i}", x + 1.85, low, 0.75, 0.5, trained_by="lst")
+            box(axes, f"gate {i}", x + 1.05, low, 0.66, 0.5, trained_by="lst")
+            arrow(axes, (x + 1.05, 0.82), (x + 1.05, low + 0.25))
+            arrow(axes, (x + 1.33, low), (x + 1.47, low))
+            arrow(axes, (x - step + (1.05 if i == 1 else 2.23), low), (x + 0.77, low))
+    axes.plot([1.05, 1.05], [0.82, low], **LINE)
+    box(axes, "up", end + 0.35, 1.0, 0.6, 0.36, trained_by="lst")
+    arrow(axes, (n_layer * step + 2.23, low), (end + 0.35, low), (end + 0.35, 0.82))
+    arrow(axes, (end + 0.35, 1.18), (end + 0.35, top - 0.22))
+    axes.plot([n_layer * step + 0.7, end + 0.1], [top, top], **LINE)
+    plus(axes, end + 0.35, top)
+    box(axes, "norm, head", end + 1.9, top, 1.6, 0.8)
+    arrow(axes, (end + 0.6, top), (end + 1.1, top))
+    arrow(axes, (end + 1.0, top - 0.65), (end + 0.6, low - 0.5), color=gradient, dashed=True)
+    arrow(axes, (end + 0.5, low - 0.5), (0.8, low - 0.5), color=gradient, dashed=True)
+    words = "the gradient comes back this way, and no other"
+    axes.text(end / 2, low - 0.62, words, color=gradient, fontsize=9, va="top", ha="center")
+    legend(axes, {"lst": "trained"}, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.08))
+    return figure
