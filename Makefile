@@ -11,7 +11,7 @@ DEV := .venv/dev.stamp
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab notebooks lint clean
+.PHONY: help compare test lab notebooks exercises grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -30,6 +30,12 @@ lab: $(STUDENT) ## open the first lesson in JupyterLab
 notebooks: $(DEV) ## execute every notebook in place, write minitransformer/methods/
 	$(BIN)/python -c "from nbdev.export import nb_export; import sys; [nb_export(file, 'minitransformer/methods') for file in sys.argv[1:]]" $(NOTEBOOKS)
 	TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+exercises: $(DEV) ## make the students' copies in exercises/ from solutions/
+	$(BIN)/python grading/generate.py
+
+grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder
+	$(BIN)/python grading/grade.py "$(SUBMISSIONS)"
 
 lint: $(DEV) ## check style and formatting
 	$(BIN)/ruff check

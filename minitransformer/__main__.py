@@ -1,4 +1,4 @@
-"""The command line: python -m minitransformer compare | search | sweep | pretrain | doctor."""
+"""The command line: python -m minitransformer compare | search | sweep | pretrain | progress | figures | doctor."""
 
 import argparse
 import os
@@ -12,6 +12,8 @@ import torch
 
 from minitransformer.checkpoints import base_names, load_base, remedy
 from minitransformer.compare import compare
+from minitransformer.diagrams import save_diagrams
+from minitransformer.exercises import progress
 from minitransformer.methods import METHODS
 from minitransformer.pretrain import RECIPES, pretrain
 from minitransformer.runs import TASK_NAMES
@@ -67,6 +69,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=None, help="folder for the base (default: where the course keeps them)"
     )
 
+    commands.add_parser("progress", help="run the checks of your exercises and show what is done")
+    commands.add_parser("figures", help="draw the diagrams in docs/figures anew")
     commands.add_parser("doctor", help="check this installation")
     return parser.parse_args(arguments)
 
@@ -83,6 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "doctor":
             doctor()
+        elif options.command == "progress":
+            progress()
+        elif options.command == "figures":
+            save_diagrams()
         elif options.command == "pretrain":
             folder = {} if options.out is None else {"folder": options.out}
             card = pretrain(options.name, options.device, **folder)

@@ -3,12 +3,15 @@
 So the two differ in black and white too.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minitransformer.plots import STYLE, new_figure
+from minitransformer.plots import STYLE, new_figure, save
 
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 FROZEN = "#E6E6E6"
 GREY = "#555555"
 PALE = ("prompt", "ia3", "intrinsic")  # colours that want black letters
@@ -274,3 +277,13 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
     axes.text(end / 2, low - 0.62, words, color=gradient, fontsize=9, va="top", ha="center")
     legend(axes, {"lst": "trained"}, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.08))
     return figure
+
+
+# ---- the files in docs/figures ------------------------------------------------------------------------------------------
+
+
+def save_diagrams(folder: Path = FIGURES) -> None:
+    """Draw what the README and the first lessons show, one PNG a diagram."""
+    diagrams = {"every_method": every_method_diagram, "bottleneck": adapter_diagram, "ladder": ladder_diagram}
+    for name, draw in diagrams.items():
+        save(draw(), folder / f"{name}.png")

@@ -1,0 +1,54 @@
+"""Make the students' copies in exercises/ from the teacher's copies in solutions/: python grading/generate.py [FOLDER]."""
+
+import logging
+import sys
+from pathlib import Path
+
+from nbformat import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import ClearSolutions
+from traitlets.config import Config
+
+ROOT = Path(__file__).parents[1]
+
+
+class NamedStub(ClearSolutions):
+    """Put an error that names the task in the place of the solution."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        """Replace the solution regions of one cell."""
+        task = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        self.code_stub = {"python": f'raise NotImplementedError("{task}: write your answer here")'}
+        return super().preprocess_cell(cell, resources, index)
+
+
+def generate(name: str, out: Path) -> Path:
+    """Write the student's copy of one assignment, the same bytes every time.
+
+    Args:
+        name: of the assignment, as in "06_lora".
+        out: folder that gets NAME/NAME.ipynb.
+
+    Returns:
+        The file.
+    """
+    config = Config()
+    config.CourseDirectory.root = str(ROOT)
+    config.CourseDirectory.source_directory = "solutions"
+    config.CourseDirectory.release_directory = str(out)
+    config.CourseDirectory.assignment_id = name
+    config.GenerateAssignment.no_database = True
+    config.GenerateAssignment.force = True
+    usual = GenerateAssignment.preprocessors.default()
+    config.GenerateAssignment.preprocessors = [NamedStub if step is ClearSolutions else step for step in usual]
+    converter = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
+    converter.log.setLevel(logging.ERROR)
+    converter.start()
+    return out / name / f"{name}.ipynb"
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "exercises"
+    for folder in sorted((ROOT / "solutions").iterdir()):
+        print(generate(folder.name, out))

@@ -1,0 +1,43 @@
+"""The drawings: one for every method, and the committed files are those that the code draws."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from minitransformer.diagrams import ADDED, FIGURES, MARKS, MEANING, block_diagram, every_method_diagram, save_diagrams
+from minitransformer.methods import METHODS
+
+
+def test_every_method_has_its_mark_and_its_drawing():
+    assert set(MARKS) == set(MEANING) == set(METHODS) - {"full"}
+    drawn = " ".join(text.get_text() for text in every_method_diagram().axes[0].texts)
+    for number, meaning in enumerate(MEANING.values(), start=1):
+        assert meaning in drawn and str(number) in drawn
+    assert set(ADDED) == set(METHODS) - {"full", "intrinsic"}  # a subspace has no place in the block
+
+
+@pytest.mark.parametrize("method", ["full", *ADDED])
+def test_a_method_is_drawn_with_what_it_trains(method):
+    texts = [text.get_text() for text in block_diagram(method).axes[0].texts]
+    plain = [text.get_text() for text in block_diagram().axes[0].texts]
+    for name, *_ in ADDED.get(method, []):
+        assert texts.count(name) > plain.count(name)
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="no drawing of 'lorra'"):
+        block_diagram("lorra")
+
+
+def test_committed_figures_are_up_to_date(tmp_path):
+    save_diagrams(tmp_path)
+    fresh = sorted(file.name for file in tmp_path.iterdir())
+    assert fresh == sorted(file.name for file in FIGURES.glob("*.png"))
+    for name in fresh:
+        new, old = matplotlib.image.imread(tmp_path / name), matplotlib.image.imread(FIGURES / name)
+        same_shape = np.allclose(new.shape, old.shape, atol=4)  # fonts are set a pixel apart on other machines
+        assert same_shape, f"run `python -m minitransformer figures`: {name} has another shape"
+        rows, columns = min(new.shape[0], old.shape[0]), min(new.shape[1], old.shape[1])
+        assert np.abs(new[:rows, :columns] - old[:rows, :columns]).mean() < 0.02, (
+            "run `python -m minitransformer figures`"
+        )

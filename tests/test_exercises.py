@@ -1,0 +1,164 @@
+"""The exercises: their form, the reference solutions, the checks against planted wrong answers, the students' copies."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from minitransformer.exercises import check, check_notebook, progress, read_exercises, run_cells
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "grading"))
+from generate import generate  # noqa: E402
+
+NOTEBOOKS = sorted((ROOT / "solutions").glob("*/*.ipynb"))
+SETUP_SEED = "SEED = 0"
+
+
+def wrong_answers(notebook: Path) -> list:
+    return importlib.import_module(f"wrong_answers.lesson_{notebook.stem}").WRONG
+
+
+PLANTED = [
+    pytest.param(notebook, wrong, id=f"{notebook.stem}-{wrong.task}-{wrong.mistake}".replace(" ", "_"))
+    for notebook in NOTEBOOKS
+    for wrong in wrong_answers(notebook)
+]
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[notebook.stem for notebook in NOTEBOOKS])
+
+
+@each_notebook
+def test_form(notebook):
+    assert notebook.stem == notebook.parent.name
+    assert (ROOT / "notebooks" / notebook.name).exists(), "an assignment is called as its lesson"
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    assert all(not cell.get("outputs") for cell in cells)
+    headings = [
+        "".join(c["source"]) for c in cells if c["cell_type"] == "markdown" and "## Task" in "".join(c["source"])
+    ]
+    setup, tasks = read_exercises(notebook)
+    assert SETUP_SEED in setup
+    assert 3 <= len(tasks) <= 6
+    assert len(headings) == len(tasks)
+    assert sum(task.points for task in tasks) == 10
+    for kind in ("predict", "build", "find"):
+        assert any(f"({kind}," in heading for heading in headings), f"there is no {kind} task"
+    for number, (heading, task) in enumerate(zip(headings, tasks, strict=True), start=1):
+        assert f"## Task {number} (" in heading
+        assert f", {task.points:g} point" in heading
+        assert "<details>" in heading, "each task has a hint"
+        kind = heading.split("(")[1].split(",")[0]
+        wrong = [answer for answer in wrong_answers(notebook) if answer.task == task.name]
+        assert len(wrong) >= (2 if kind == "predict" else 4), f"{task.name} wants more wrong answers"
+    assert {wrong.task for wrong in wrong_answers(notebook)} <= {task.name for task in tasks}
+
+
+@each_notebook
+def test_reference_passes_on_ten_seeds(notebook):
+    setup, tasks = read_exercises(notebook)
+    for seed in range(10):
+        for task in tasks:
+            seeded = setup.replace(SETUP_SEED, f"SEED = {seed}")
+            assert check(seeded, task) == ("done", ""), f"{task.name}, seed {seed}"
+
+
+@each_notebook
+def test_checks_can_be_run_again_and_out_of_order(notebook):
+    setup, tasks = read_exercises(notebook)
+    run_cells([setup, *(cell for task in reversed(tasks) for cell in (*task.cells, task.cells[-1]))])
+
+
+@each_notebook
+def test_unanswered_task_names_itself(notebook, tmp_path):
+    setup, tasks = read_exercises(generate(notebook.stem, tmp_path))
+    run_cells([setup, *(task.cells[task.answer] for task in tasks)])  # an open answer does not stop "run all"
+    for task in tasks:
+        with pytest.raises(NotImplementedError, match=task.name):
+            run_cells([setup, *task.cells])
+
+
+@pytest.mark.parametrize(("notebook", "wrong"), PLANTED)
+def test_wrong_answer_is_caught(notebook, wrong):
+    setup, tasks = read_exercises(notebook)
+    (task,) = [task for task in tasks if task.name == wrong.task]
+    reference = task.cells[task.answer]
+    assert reference.count(wrong.old) == 1
+    answer = reference.replace(wrong.old, wrong.new)
+    cells = [*task.cells[: task.answer], answer, *task.cells[task.answer + 1 : -1]]
+    run_cells([setup, *cells])  # it runs, and is wrong
+    with pytest.raises(AssertionError) as caught:
+        run_cells([setup, *cells, task.cells[-1]])
+    assert wrong.message.lower() in str(caught.value).lower()
+
+
+@each_notebook
+def test_students_copy_is_up_to_date(notebook, tmp_path):
+    fresh = generate(notebook.stem, tmp_path).read_bytes()
+    committed = ROOT / "exercises" / notebook.stem / notebook.name
+    assert committed.exists() and committed.read_bytes() == fresh, "run `make exercises`"
+    assert b"BEGIN SOLUTION" not in fresh
+
+
+def test_every_lesson_with_a_method_has_exercises():
+    lessons = {notebook.stem for notebook in (ROOT / "notebooks").glob("[01][0-9]_*.ipynb") if notebook.stem < "11"}
+    assert lessons == {notebook.stem for notebook in NOTEBOOKS}
+
+
+# ---- progress -------------------------------------------------------------------------------------------------------
+
+
+def cell(source: str, **marks: object) -> dict:
+    return {
+        "cell_type": "code",
+        "source": source.splitlines(keepends=True),
+        "metadata": {"nbgrader": marks} if marks else {},
+    }
+
+
+def write_exercise(folder: Path, *answers: str) -> Path:
+    """A notebook of exercises in which each task wants `x` to be 1."""
+    cells = [cell("import time", grade_id="setup", solution=False, grade=False)]
+    for number, answer in enumerate(answers):
+        cells.append(cell("extra = 1"))  # a cell that the learner added
+        cells.append(cell(answer, grade_id=f"task_{number}", solution=True, grade=False))
+        check_cell = "assert x == extra, 'x is not one'"
+        cells.append(cell(check_cell, grade_id=f"check_task_{number}", solution=False, grade=True, points=2))
+    file = folder / "00_toy" / "00_toy.ipynb"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    return file
+
+
+def test_progress_tells_done_open_wrong_and_error(tmp_path, capsys):
+    stub = "raise NotImplementedError('task')"
+    file = write_exercise(tmp_path, "x = 1", "x = 2", stub, "x = 1 / 0")
+    states = [(row["state"], row["message"]) for row in check_notebook(file)]
+    assert states == [
+        ("done", ""),
+        ("wrong", "x is not one"),
+        ("open", ""),
+        ("error", "ZeroDivisionError: division by zero"),
+    ]
+    progress(tmp_path)
+    printed = capsys.readouterr().out
+    assert "2 of 8" in printed and "task_1: x is not one" in printed
+
+
+@pytest.mark.parametrize("bad", ["import os; os._exit(3)", "while True: pass"])
+def test_a_crash_costs_no_other_points(tmp_path, bad):
+    rows = check_notebook(write_exercise(tmp_path, "x = 1", bad, "x = 1"), time_limit=5)
+    assert [row["state"] for row in rows] == ["done", "error", "not run"]
+
+
+def test_progress_without_exercises_says_so(tmp_path):
+    with pytest.raises(ValueError, match="holds no exercises"):
+        progress(tmp_path)
+
+
+def test_no_notebook_is_an_error_that_names_the_file(tmp_path):
+    file = tmp_path / "a.ipynb"
+    file.write_text("no json", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.ipynb cannot be read"):
+        read_exercises(file)
