@@ -1,4 +1,4 @@
-"""The command line: python -m minitransformer compare | search | sweep | pretrain | progress | figures | doctor."""
+"""The command line: python -m minitransformer compare | search | sweep | pretrain | progress | figures | claims | doctor."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from minitransformer.checkpoints import base_names, load_base, remedy
+from minitransformer.claims import write_ledger
 from minitransformer.compare import compare
 from minitransformer.diagrams import save_diagrams
 from minitransformer.exercises import progress
@@ -71,6 +72,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     commands.add_parser("progress", help="run the checks of your exercises and show what is done")
     commands.add_parser("figures", help="draw the diagrams in docs/figures anew")
+    commands.add_parser("claims", help="write CLAIMS.md anew from docs/claims.toml and the lessons' outputs")
     commands.add_parser("doctor", help="check this installation")
     return parser.parse_args(arguments)
 
@@ -91,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
             progress()
         elif options.command == "figures":
             save_diagrams()
+        elif options.command == "claims":
+            write_ledger()
         elif options.command == "pretrain":
             folder = {} if options.out is None else {"folder": options.out}
             card = pretrain(options.name, options.device, **folder)

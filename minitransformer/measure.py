@@ -1,6 +1,5 @@
 """What a method costs: time a training step, latency, bytes kept for backward."""
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from minitransformer.tasks import Task
 
 
-def median_seconds(calls: list[Callable[[], object]], repeats: int, device: torch.device) -> list[float]:
-    """Median time of each call in seconds, taken in turns, so that what else the machine does hits all alike."""
+def fastest_seconds(calls: list[Callable[[], object]], repeats: int, device: torch.device) -> list[float]:
+    """The shortest time of each call in seconds, taken in turns. What else the machine does can only add to a time."""
     wait = {"cuda": lambda: torch.cuda.synchronize(device), "mps": torch.mps.synchronize}.get(device.type, lambda: None)
     times: list[list[float]] = [[] for _ in calls]
     for repeat in range(repeats + 2):  # the first two rounds warm up
@@ -23,7 +22,7 @@ def median_seconds(calls: list[Callable[[], object]], repeats: int, device: torc
             wait()
             if repeat >= 2:
                 record.append(time.perf_counter() - start)
-    return [statistics.median(record) for record in times]
+    return [min(record) for record in times]
 
 
 def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
@@ -41,37 +40,42 @@ def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable
 
 
 def step_seconds(model: nn.Module, task: Task, repeats: int = 20) -> float:
-    """Median time of a training step on batches of a task, in seconds."""
+    """The shortest time of a training step on batches of a task, in seconds."""
     inputs, targets = batch_on(model, task, task.batch_size)
-    return median_seconds([training_step(model, inputs, targets)], repeats, inputs.device)[0]
+    return fastest_seconds([training_step(model, inputs, targets)], repeats, inputs.device)[0]
 
 
 @torch.no_grad()
 def latency_ratio(model: nn.Module, base: nn.Module, task: Task, batch_size: int = 1, repeats: int = 50) -> float:
     """Time of a forward pass as a multiple of the base's, both measured in turns."""
     inputs, _ = batch_on(model, task, batch_size)
-    ours, theirs = median_seconds([lambda: model(inputs), lambda: base(inputs)], repeats, inputs.device)
+    ours, theirs = fastest_seconds([lambda: model(inputs), lambda: base(inputs)], repeats, inputs.device)
     return ours / theirs
 
 
 def bytes_for_backward(model: nn.Module, task: Task) -> int:
-    """Bytes that a training step keeps between forward and backward, the weights themselves left out.
+    """Bytes that a training step on a batch of a task keeps between forward and backward, the weights left out."""
+    return kept_for_backward(model, *batch_on(model, task, task.batch_size))
 
-    Every tensor that autograd saves is counted once, by the storage that it lives in.
+
+def kept_for_backward(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+    """Bytes kept between the forward pass on inputs (B, T), with the loss at targets (B, T), and the backward pass.
+
+    Every tensor that autograd saves is counted once, by the storage that it lives in; the weights themselves are left
+    out. On the meta device storages have a size and no content, and are counted alike.
     """
-    inputs, targets = batch_on(model, task, task.batch_size)
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, int] = {}
+    weights = {id(storage): storage for storage in (p.untyped_storage() for p in model.parameters())}
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their ids from being given away again
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if id(storage) not in weights:
+            kept[id(storage)] = storage
         return tensor.detach()  # a tensor that held its own graph would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-    return sum(kept.values())
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def batch_on(model: nn.Module, task: Task, batch_size: int) -> tuple[Tensor, Tensor]:

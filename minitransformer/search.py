@@ -91,6 +91,32 @@ SWEEPS: dict[str, Sweep] = {
         (3e-1,),
         ("nano", "tiny", "small"),
     ),
+    # Lesson 13: is LoRA strictly better? LoRA on two matrices beside adapters
+    "adapter_lora": Sweep(
+        [
+            ("adapter", {"bottleneck": 32}),
+            ("adapter", {"bottleneck": 64}),
+            ("lora", {"rank": 8, "alpha": 16.0, "target_modules": ["q_proj", "v_proj"]}),
+            ("lora", {"rank": 32, "alpha": 64.0, "target_modules": ["q_proj", "v_proj"]}),
+        ],
+        ("learn",),
+        (3e-3, 1e-2),
+    ),
+    # Lesson 13: who makes the most of sixteen examples?
+    "few": Sweep(
+        [(method, {}) for method in ("full", "adapter", "prompt", "ia3", "lora")],
+        ("recall_few", "compose_few"),
+        (3e-3, 3e-2, 3e-1),
+    ),
+    # Lesson 13: few parameters in many places against more in one
+    "placement": Sweep(
+        [("ia3", {})] + [("adapter_last", {"bottleneck": m}) for m in (8, 32, 128)],
+        ("compose",),
+        (1e-2, 3e-2, 3e-1),
+    ),
+    # Lesson 14: does the gap between a prompt and full fine-tuning close as the base grows?
+    "scale_prompt": Sweep([("prompt", {})], ("recall", "compose"), (3e-2, 1e-1), ("nano", "tiny", "small", "wide")),
+    "scale_full": Sweep([("full", {})], ("recall", "compose"), (1e-3, 3e-3), ("nano", "tiny", "small", "wide")),
     "intrinsic_dense": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_dense") for D in (30, 100, 300)],
         ("recall",),

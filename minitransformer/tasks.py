@@ -167,6 +167,27 @@ class StringTask(Task):
         return (greedy == answer).all(dim=1).float().mean().item()
 
 
+class FewExamples(StringTask):
+    """A string task of which only a few solved examples are there to train on.
+
+    Args:
+        name: what the task is called.
+        function: questions (n, LENGTH) -> answers (n, LENGTH).
+        steps: training steps that the comparison gives to every method.
+        n: training examples.
+    """
+
+    def __init__(self, name: str, function: Function, steps: int, n: int) -> None:
+        super().__init__(name, function, steps)
+        self.few = questions(n, False, torch.Generator().manual_seed(0))  # (n, LENGTH)
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Examples drawn from the few, the answers counting: two tensors (B, EXAMPLE - 2)."""
+        question = self.few[torch.randint(len(self.few), (batch_size,), generator=generator)]  # (B, LENGTH)
+        tokens = solved(question, self.function(question))[:, :-1]
+        return next_token_targets(tokens, torch.arange(EXAMPLE - 1).expand_as(tokens) > LENGTH)
+
+
 class SkillStreams(Task):
     """Pretraining text: windows of CONTEXT tokens, cut at random from streams of examples solved by one skill each."""
 
@@ -212,4 +233,6 @@ LADDER: dict[str, StringTask] = {
 EXTRA: dict[str, StringTask] = {
     "reverse": StringTask("reverse", reverse, steps=600),
     "count": StringTask("count", count, steps=3000),
+    "recall_few": FewExamples("recall_few", descending, steps=150, n=16),
+    "compose_few": FewExamples("compose_few", ascending_add_one, steps=400, n=16),
 }

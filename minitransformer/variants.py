@@ -3,13 +3,14 @@
 import torch
 
 from minitransformer.method import Method
+from minitransformer.methods.adapter import attach_adapter, count_adapter
 from minitransformer.methods.intrinsic import DenseSubspaceGPT, SubspaceGPT, attach_intrinsic, count_intrinsic
 from minitransformer.methods.lst import LadderGPT, SideAloneGPT, attach_lst, count_lst, prune_into_side
 from minitransformer.methods.mam import attach_parallel, count_parallel
 from minitransformer.methods.prefix import PrefixedGPT, attach_prefix, count_prefix
 from minitransformer.methods.prompt import PromptedGPT, attach_prompt, count_prompt
-from minitransformer.model import GPT
-from minitransformer.surgery import check_plain, freeze
+from minitransformer.model import GPT, GPTConfig
+from minitransformer.surgery import check_plain, detach, freeze
 
 
 def attach_prompt_random(model: GPT, num_virtual_tokens: int = 10) -> PromptedGPT:
@@ -24,6 +25,19 @@ def attach_prefix_random(model: GPT, num_virtual_tokens: int = 10, projection_di
     adapted = attach_prefix(model, num_virtual_tokens, projection_dim)
     torch.nn.init.normal_(adapted.prefix.keys_values)
     return adapted
+
+
+def attach_adapter_last(model: GPT, bottleneck: int = 16) -> GPT:
+    """Adapters in the last block alone."""
+    attach_adapter(model, bottleneck)
+    for block in model.blocks[:-1]:
+        detach(block)
+    return model
+
+
+def count_adapter_last(config: GPTConfig, bottleneck: int) -> int:
+    """Trained parameters: two adapters."""
+    return count_adapter(config, bottleneck) // config.n_layer
 
 
 def attach_lst_pruned(model: GPT, reduction_factor: int = 4) -> LadderGPT:
@@ -53,6 +67,7 @@ def attach_intrinsic_random(model: GPT, dimension: int = 1000) -> SubspaceGPT:
 
 
 VARIANTS: dict[str, Method] = {
+    "adapter_last": Method("adapter_last", attach_adapter_last, count_adapter_last, learning_rate=1e-2),
     "prompt_random": Method("prompt_random", attach_prompt_random, count_prompt, learning_rate=1e-1),
     "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
     "lst_pruned": Method("lst_pruned", attach_lst_pruned, count_lst, learning_rate=1e-2),

@@ -114,10 +114,19 @@ def machine_paths(notebook):
     return [f"cell {i}: {match[0]}" for i, match in found if match]
 
 
-def headings_off_the_arc(notebook):
+def headings(notebook):
     markdown = "\n".join(source for _, _, source in cells(notebook, "markdown"))
-    headings = re.findall(r"^## (.*)$", markdown, re.MULTILINE)
-    return [] if headings == ARC else [f"the headings are {headings}"]
+    return re.findall(r"^## (.*)$", markdown, re.MULTILINE)
+
+
+def headings_off_the_arc(notebook):
+    return [] if headings(notebook) == ARC else [f"the headings are {headings(notebook)}"]
+
+
+def headings_not_numbered(notebook):
+    numbers = [heading.split(".")[0] for heading in headings(notebook)]
+    right = numbers == [str(n + 1) for n in range(len(numbers))] and headings(notebook)[-1].endswith("Takeaways")
+    return [] if right else [f"the headings are {headings(notebook)}"]
 
 
 def no_picture(notebook):
@@ -140,10 +149,16 @@ RULES = [
     values_without_output,
     warnings_and_progress_bars,
     machine_paths,
-    headings_off_the_arc,
+    headings_not_numbered,
     no_picture,
     pictures_shown_twice,
 ]
+METHOD_LESSONS = [lesson for lesson in LESSONS if lesson < "11"]  # those after compare, and test claims
+
+
+@pytest.mark.parametrize("lesson", METHOD_LESSONS)
+def test_lesson_on_a_method_keeps_the_arc(lesson):
+    assert headings_off_the_arc(read(LESSONS[lesson])) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -212,6 +227,8 @@ def test_good_notebook_breaks_no_rule():
         (headings_off_the_arc, 3, {"source": ["## 3. Building it"]}),
         (headings_off_the_arc, 3, {"source": ["Text."]}),
         (headings_off_the_arc, 3, {"source": ["## 4. Check it"]}),
+        (headings_not_numbered, 3, {"source": ["## 4. Check it"]}),
+        (headings_not_numbered, 10, {"source": ["## 10. The end"]}),
         (no_picture, 14, {"outputs": [value(text_plain="1")]}),
         (pictures_shown_twice, 14, {"outputs": [value(image_png="a"), value(image_png="a")]}),
     ],

@@ -255,6 +255,13 @@ def test_scores_ask_the_same_questions_every_time():
     assert first.prompts == second.prompts
 
 
+def test_few_examples_are_the_same_few_from_the_training_split(held_out):
+    task = EXTRA["recall_few"]
+    seen = {tuple(row[:6].tolist()) for seed in range(20) for row in task.batch(32, generator(seed))[0]}
+    assert len(seen) == 16
+    assert not seen & held_out
+
+
 def test_skill_accuracies_tell_the_skills_apart():
     accuracies = skill_accuracies(Oracle(PLAIN["add_two"]), examples=1)
     assert accuracies == {"ascending": 0.0, "descending": 0.0, "add_one": 0.0, "add_two": 1.0}

@@ -1,0 +1,142 @@
+"""The claims ledger: every checkable statement about the methods, where it is tested, the figure, the verdict.
+
+`docs/claims.toml` holds the statements and verdicts. The figures are not written there: each is read from the output of
+the tagged cell that measured it, so the ledger cannot say anything else than the notebook.
+"""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from minitransformer.files import write_text
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = ROOT / "docs" / "claims.toml"
+LEDGER = ROOT / "CLAIMS.md"
+VERDICTS = ("holds", "depends", "does not hold at this size", "not testable here")
+
+HEADER = """# The claims, tested
+
+What summaries of parameter-efficient fine-tuning say, in our own words, and what came out when it was tested. Each row points to the
+cell (by its tag) or the test that decides it. Figures are copied from the cells' outputs by `python -m minitransformer claims`; verdicts that
+compare scores rest on three seeds. "At this size" is meant: the bases have 40 thousand to 2.4 million parameters.
+
+{tally}
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement and its verdict.
+
+    Args:
+        section: the heading that it stands under.
+        statement: what is claimed.
+        verdict: one of VERDICTS.
+        why: one sentence, without figures that the cell does not print.
+        where: "NN_name.ipynb#claim-tag" (a cell), "tests/test_x.py::test_name" (a test) or "" (not testable).
+        figure: a regular expression that finds the figure in the cell's output; "" for tests.
+    """
+
+    section: str
+    statement: str
+    verdict: str
+    why: str
+    where: str = ""
+    figure: str = ""
+
+
+def read_claims(file: Path = CLAIMS) -> list[Claim]:
+    """Read the statements.
+
+    Raises:
+        ValueError: a key is missing or unknown, or a verdict is not one of VERDICTS.
+    """
+    claims = []
+    for entry in tomllib.loads(file.read_text(encoding="utf-8"))["claim"]:
+        try:
+            claim = Claim(**entry)
+        except TypeError as error:
+            raise ValueError(f"{file.name}: {entry.get('statement', entry)!r}: {error}") from None
+        if claim.verdict not in VERDICTS:
+            raise ValueError(f"{claim.statement!r}: the verdict {claim.verdict!r} is none of {', '.join(VERDICTS)}")
+        claims.append(claim)
+    return claims
+
+
+def cell_output(where: str) -> str:
+    """All text that the cell printed or showed, as stored: of "NN_name.ipynb#tag".
+
+    Raises:
+        ValueError: there is no such notebook, or not exactly one cell with that tag.
+    """
+    name, tag = where.split("#")
+    file = ROOT / "notebooks" / name
+    if not file.exists():
+        raise ValueError(f"{where}: there is no such notebook")
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if tag in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{where}: {len(tagged)} cells have this tag, and there must be one")
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in tagged[0]["outputs"]]
+    return "\n".join("".join(text) for text in texts)
+
+
+def measured(claim: Claim) -> str:
+    """The figure of a claim, as the cell that it points to prints it; "" for a claim decided by a test.
+
+    Raises:
+        ValueError: the claim points nowhere, or the cell's output does not hold its figure.
+    """
+    if "::" in claim.where:
+        name, function = claim.where.split("::")
+        if not (ROOT / name).exists() or f"def {function}(" not in (ROOT / name).read_text(encoding="utf-8"):
+            raise ValueError(f"{claim.where}: there is no such test")
+        return ""
+    if not claim.where:
+        if claim.verdict != "not testable here":
+            raise ValueError(f"{claim.statement!r} points nowhere; only what is not testable here may")
+        return ""
+    found = re.search(claim.figure, cell_output(claim.where)) if claim.figure else None
+    if found is None:
+        raise ValueError(f"{claim.where}: the output does not hold {claim.figure!r}")
+    return " ".join(found[0].split())
+
+
+def link(where: str) -> str:
+    """A link for the ledger."""
+    if "::" in where:
+        name, function = where.split("::")
+        return f"[{function}]({name})"
+    name, _, tag = where.partition("#")
+    return f"[{name.split('_')[0]} `{tag.removeprefix('claim-')}`](notebooks/{name})" if name else ""
+
+
+def ledger(claims: list[Claim]) -> str:
+    """Write the claims as a page of tables, a table a section.
+
+    Raises:
+        ValueError: as `measured` does.
+    """
+    counts = [f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS]
+    page = HEADER.format(tally=f"{len(claims)} claims: {', '.join(counts)}.")
+    for section in dict.fromkeys(claim.section for claim in claims):
+        page += f"\n## {section}\n\n| claim | verdict | why | measured | where |\n|---|---|---|---|---|\n"
+        for claim in claims:
+            if claim.section == section:
+                figure = measured(claim).replace("|", "\\|")
+                shown = f"`{figure}`" if figure else ""
+                row = (claim.statement, f"**{claim.verdict}**", claim.why, shown, link(claim.where))
+                page += f"| {' | '.join(row)} |\n"
+    return page
+
+
+def write_ledger() -> None:
+    """Write CLAIMS.md anew.
+
+    Raises:
+        ValueError: as `read_claims` and `measured` do; the file stays as it was then.
+    """
+    write_text(LEDGER, ledger(read_claims()))
