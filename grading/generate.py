@@ -39,6 +39,7 @@ def generate(name: str, out: Path) -> Path:
     config.CourseDirectory.release_directory = str(out)
     config.CourseDirectory.assignment_id = name
     config.GenerateAssignment.no_database = True
+    config.SaveCells.enabled = False  # there is no gradebook to save them in
     config.GenerateAssignment.force = True
     usual = GenerateAssignment.preprocessors.default()
     config.GenerateAssignment.preprocessors = [NamedStub if step is ClearSolutions else step for step in usual]

@@ -79,8 +79,8 @@ def read_rows(file: Path) -> list[dict]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     for row in rows:
-        for key in row.keys() - {"task", "method", "settings", "base", "mergeable", "metric"}:
-            row[key] = int(row[key]) if key in ("trained", "seeds") else float(row[key])
+        for key in row.keys() - {"task", "method", "settings", "base", "mergeable", "metric", "way"}:
+            row[key] = int(row[key]) if key in ("trained", "seeds", "seed", "stage") else float(row[key])
     return rows
 
 

@@ -76,12 +76,13 @@ def training_curves(histories: Mapping[str, History], metric: str = "accuracy") 
     return figure
 
 
-def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
+def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Figure:
     """Score over trained parameters (logarithmic), a panel a task; bars from the lowest to the highest seed.
 
     Args:
         rows: what `compare` returns: dictionaries with task, method, trained, score, score_min, score_max, score_base
             and metric.
+        front: draw the Pareto front too, through the methods that none with as few parameters beats.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure = new_figure(3.4 * len(tasks) + 1.2, 3.4)
@@ -95,12 +96,45 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
                 row["trained"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
                 label=row["method"], **method_style(row["method"]),
             )  # fmt: skip
+        if front:
+            best = pareto_front(mine)
+            x, y = [row["trained"] for row in best], [row["score"] for row in best]
+            panel.step(x, y, where="post", color="black", linestyle="--", linewidth=1, zorder=1, label="front")
         panel.set(title=task, xscale="log", xlabel="trained parameters", ylabel=mine[0]["metric"])
         panel.margins(x=0.15)
         if mine[0]["metric"] == "accuracy":
             panel.set_ylim(-0.05, 1.05)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
+    return figure
+
+
+def pareto_front(rows: Sequence[Mapping]) -> list[Mapping]:
+    """The rows that no row with as few trained parameters beats, by parameters; more score is better."""
+    front: list[Mapping] = []
+    for row in sorted(rows, key=lambda row: (row["trained"], -row["score"])):
+        if not front or row["score"] > front[-1]["score"]:
+            front.append(row)
+    return front
+
+
+def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
+    """Bits per character on the new text over those on the old one, with the method attached: down and left is better.
+
+    Args:
+        rows: what `compare` returns for a text.
+    """
+    figure = new_figure(6.6, 3.8)
+    axes = figure.subplots()
+    axes.plot(rows[0]["kept_base"], rows[0]["score_base"], "o", color=BASE, markersize=8, label="base")
+    for row in rows:
+        low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
+        axes.errorbar(
+            row["kept"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
+            label=row["method"], **method_style(row["method"]),
+        )  # fmt: skip
+    axes.set(xlabel="documentation, attached (bits per character)", ylabel="code (bits per character)")
+    figure.legend(loc="outside right center", frameon=False)
     return figure
 
 
@@ -354,4 +388,110 @@ def length_over_direction(notes: Mapping[str, Sequence[tuple[float, float]]]) ->
         r = np.corrcoef(turned, stretched)[0, 1]
         panel.set(title=f"{method}, correlation {r:+.2f}", xscale="log", yscale="log", xlabel="change of direction")
     panels[0].set_ylabel("change of length")
+    return figure
+
+
+def parameter_ranges(
+    computed: Mapping[str, Mapping[str, int]], quoted: Mapping[str, tuple[float, float]], total: int
+) -> Figure:
+    """Trained parameters (logarithmic), a row a method: settings as marks, a quoted range as a pale bar behind them.
+
+    Args:
+        computed: label (beginning with a method's name) -> setting -> trained parameters.
+        quoted: label -> lowest and highest count that is quoted; rows without one have no bar.
+        total: parameters of the whole model, drawn as a dotted line.
+    """
+    figure = new_figure(10, 0.9 + 0.42 * len(computed))
+    axes = figure.subplots()
+    for place, (label, counts) in enumerate(computed.items()):
+        style = method_style(label)
+        if label in quoted:
+            low, high = quoted[label]
+            axes.barh(
+                place, high - low, left=low, height=0.72, color=style["color"], alpha=0.28, edgecolor=style["color"]
+            )
+        axes.plot(list(counts.values()), [place] * len(counts), linestyle="", markersize=7, zorder=3, **style)
+        for setting, n in counts.items():
+            axes.annotate(setting, (n, place), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+    axes.axvline(total, color=BASE, linestyle=":", zorder=1)
+    axes.text(total, 1.01, "all of it", transform=axes.get_xaxis_transform(), color=BASE, ha="center", fontsize=9)
+    axes.set_yticks(range(len(computed)), list(computed))
+    axes.set(xscale="log", xlabel="trained parameters; pale: the quoted range", ylim=(len(computed) - 0.4, -0.7))
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def memory_bars(budgets: Mapping[str, Mapping[str, float]], cards: Mapping[str, float]) -> Figure:
+    """Stacked bars of the memory that training needs, a bar a label, in gigabytes of 10^9 bytes.
+
+    Args:
+        budgets: label -> part -> bytes; every label has the same parts.
+        cards: label -> bytes, drawn as dashed lines.
+    """
+    figure = new_figure(10, 1.2 + 0.34 * len(budgets))
+    axes = figure.subplots()
+    looks = [("#BBBBBB", ""), ("#CC6677", ".."), ("#332288", "//"), ("#88CCEE", "\\\\"), ("#DDCC77", "xx")]
+    places, left = range(len(budgets)), np.zeros(len(budgets))
+    for (color, hatch), part in zip(looks, next(iter(budgets.values())), strict=True):
+        widths = np.array([parts[part] / 1e9 for parts in budgets.values()])
+        axes.barh(places, widths, left=left, height=0.7, color=color, hatch=hatch, edgecolor="white", label=part)
+        left += widths
+    for place, total in zip(places, left, strict=True):
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line would cross the number
+        axes.text(total + 1, place, f"{total:.0f}", va="center", fontsize=9, bbox=plain, zorder=4)
+    for label, size in cards.items():
+        axes.axvline(size / 1e9, color="black", linestyle="--", linewidth=1, zorder=3)
+        axes.text(size / 1e9, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
+    axes.set_yticks(places, list(budgets))
+    axes.set(xlabel="memory (GB)", xlim=(0, 1.08 * left.max()), ylim=(len(budgets) - 0.5, -0.5))
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def number_maps(
+    panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str], label: str = "held-out accuracy"
+) -> Figure:
+    """Heat maps of numbers from 0 to 1, a panel a title, every number written into its square; missing where NaN.
+
+    Args:
+        panels: title -> values, (rows, columns).
+        rows: labels from top to bottom.
+        columns: labels from left to right.
+        label: what the numbers are.
+    """
+    figure = new_figure(1.6 + (0.6 + 0.62 * len(columns)) * len(panels), 1.5 + 0.42 * len(rows))
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
+        image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (y, x), value in np.ndenumerate(np.asarray(values)):
+            if not np.isnan(value):
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+        axes.set_yticks(range(len(rows)), rows)
+        axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=all_axes, label=label)
+    return figure
+
+
+def rounding_over_swaps(errors: Mapping[str, Mapping[int, float]]) -> Figure:
+    """What rounding leaves after many swaps: relative error of the logits over the number of swaps, both logarithmic.
+
+    Args:
+        errors: label -> number of swaps -> error; zeros, which have no logarithm, are drawn at the bottom.
+    """
+    figure = new_figure(6.5, 3.2)
+    axes = figure.subplots()
+    floor = min(error for points in errors.values() for error in points.values() if error > 0) / 10
+    styles = [("#332288", "o", "-"), ("#CC6677", "s", "--"), ("#117733", "^", ":")]
+    for (label, points), (color, marker, dash) in zip(errors.items(), styles, strict=False):
+        heights = [max(error, floor) for error in points.values()]
+        axes.plot(list(points), heights, dash, marker=marker, color=color, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="swaps", ylabel="largest change of a logit,\nover the largest logit")
+    if any(error == 0 for points in errors.values() for error in points.values()):
+        ticks = [tick for tick in 10.0 ** np.arange(-9, 1) if tick > 3 * floor]
+        axes.set_yticks([floor, *ticks], ["zero", *(f"{tick:.0e}" for tick in ticks)])
+        axes.minorticks_off()
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

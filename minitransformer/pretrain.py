@@ -40,7 +40,6 @@ RECIPES: dict[str, Recipe] = {
     "nano": skills_recipe(32, steps=6000, learning_rate=4e-3),
     "tiny": skills_recipe(64, steps=6000, learning_rate=3e-3),
     "small": skills_recipe(128, steps=4000, learning_rate=2e-3),
-    "wide": skills_recipe(256, steps=3000, learning_rate=1e-3),
     "docs": Recipe(
         GPTConfig(TEXT_VOCAB_SIZE, block_size=TEXT_BLOCK, n_layer=4, n_head=4, n_embd=128),
         DOCS,

@@ -94,9 +94,7 @@ SWEEPS: dict[str, Sweep] = {
     # Lesson 13: is LoRA strictly better? LoRA on two matrices beside adapters
     "adapter_lora": Sweep(
         [
-            ("adapter", {"bottleneck": 32}),
             ("adapter", {"bottleneck": 64}),
-            ("lora", {"rank": 8, "alpha": 16.0, "target_modules": ["q_proj", "v_proj"]}),
             ("lora", {"rank": 32, "alpha": 64.0, "target_modules": ["q_proj", "v_proj"]}),
         ],
         ("learn",),
@@ -115,8 +113,8 @@ SWEEPS: dict[str, Sweep] = {
         (1e-2, 3e-2, 3e-1),
     ),
     # Lesson 14: does the gap between a prompt and full fine-tuning close as the base grows?
-    "scale_prompt": Sweep([("prompt", {})], ("recall", "compose"), (3e-2, 1e-1), ("nano", "tiny", "small", "wide")),
-    "scale_full": Sweep([("full", {})], ("recall", "compose"), (1e-3, 3e-3), ("nano", "tiny", "small", "wide")),
+    "scale_prompt": Sweep([("prompt", {})], ("recall", "compose"), (3e-2, 1e-1), ("nano", "tiny", "small")),
+    "scale_full": Sweep([("full", {})], ("recall", "compose"), (1e-3,), ("nano", "tiny", "small")),
     "intrinsic_dense": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_dense") for D in (30, 100, 300)],
         ("recall",),

@@ -7,7 +7,7 @@ from torch import nn
 
 from minitransformer import measure
 from minitransformer.checkpoints import load_base
-from minitransformer.measure import bytes_for_backward, latency_ratio, fastest_seconds, step_seconds, training_step
+from minitransformer.measure import bytes_for_backward, fastest_seconds, latency_ratio, step_seconds, training_step
 from minitransformer.methods import METHODS
 from minitransformer.surgery import freeze
 from minitransformer.tasks import SkillStreams, Task

@@ -1,0 +1,139 @@
+"""What a method needs at a size that no desk holds: counted on PyTorch's meta device, where tensors have no memory."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from minitransformer.measure import kept_for_backward
+from minitransformer.method import Method
+from minitransformer.model import GPT, GPTConfig
+from minitransformer.surgery import count_parameters
+
+
+def attach_without_memory(
+    method: Method, config: GPTConfig, dtype: torch.dtype = torch.bfloat16, **settings: object
+) -> nn.Module:
+    """A method attached to a GPT on the meta device: shapes and precisions, and no memory.
+
+    Raises:
+        ValueError: a setting is unknown or wrong.
+    """
+    with torch.device("meta"):
+        return method.attach(GPT(config).to(dtype), **settings)
+
+
+def activation_bytes(model: nn.Module, batch_size: int, tokens: int) -> int:
+    """Bytes that a training step keeps between forward and backward, the weights left out.
+
+    The same number as `kept_for_backward` counts on a real model of that size: attention is computed by the fused
+    kernel where our code calls it, and written out where it does not (a prefix).
+
+    Args:
+        model: on the meta device.
+        batch_size: sequences in the batch, B.
+        tokens: in a sequence, T, virtual ones not counted.
+
+    Raises:
+        ValueError: that many tokens do not fit what the method leaves of the block.
+    """
+    with torch.device("meta"), fused_kernel():
+        inputs = torch.empty(batch_size, tokens, dtype=torch.long)  # (B, T)
+        return kept_for_backward(model, inputs, torch.empty_like(inputs))
+
+
+@contextmanager
+def fused_kernel() -> Iterator[None]:
+    """Make attention call the fused kernel by its name.
+
+    Asked on the meta device, PyTorch takes the unfused path, which keeps every attention weight. The fused kernel
+    keeps q, k, v, its output, and one 32-bit number for each query and head.
+    """
+
+    def fused(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, is_causal=is_causal)[0]
+
+    chosen = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = fused
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = chosen
+
+
+def memory_budget(adapted: nn.Module, batch_size: int = 1, tokens: int = 2048) -> dict[str, int]:
+    """Bytes that training in bfloat16 with AdamW needs, part by part.
+
+    Args:
+        adapted: a model with a method attached, on the meta device, in bfloat16.
+        batch_size: sequences in the batch, B.
+        tokens: in a sequence, T.
+
+    Returns:
+        weights: all of them, frozen ones too, 2 bytes each.
+        gradients: 2 bytes for each trained parameter.
+        moments: the two of AdamW in 32 bits, 8 bytes for each trained parameter.
+        master weights: a 32-bit copy, 4 bytes for each trained parameter; recipes that go without leave this part out.
+            With it, a trained parameter costs 16 bytes (Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1).
+        activations: kept between forward and backward. Nothing is computed twice to save memory.
+
+        Left out: buffers that live within one operation, and what the allocator wastes.
+
+    Raises:
+        ValueError: that many tokens do not fit what the method leaves of the block.
+    """
+    trained = count_parameters(adapted, trainable_only=True)
+    return {
+        "weights": 2 * count_parameters(adapted),
+        "gradients": 2 * trained,
+        "moments": 8 * trained,
+        "master weights": 4 * trained,
+        "activations": activation_bytes(adapted, batch_size, tokens),
+    }
+
+
+def step_flops(model: nn.Module, batch_size: int, tokens: int) -> tuple[int, int]:
+    """Floating-point operations of all matrix products in a step, a multiplication and an addition each: (forward, backward).
+
+    Element by element work is not counted, nor is the optimizer. Attention counts in full, without the half that a causal
+    kernel skips.
+
+    Args:
+        model: on the meta device.
+        batch_size: sequences in the batch, B.
+        tokens: in a sequence, T.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        inputs = torch.empty(batch_size, tokens, dtype=torch.long)  # (B, T)
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), torch.empty_like(inputs).flatten())
+        forward = counter.get_total_flops()
+        loss.backward()
+    for parameter in model.parameters():
+        parameter.grad = None
+    return forward, counter.get_total_flops() - forward
+
+
+def settings_within(
+    method: Method, config: GPTConfig, setting: str, low: float, high: float, **others: object
+) -> tuple[int, int] | None:
+    """The smallest and the largest value of a setting that trains at least `low` and at most `high` parameters.
+
+    Args:
+        method: its count grows with the setting.
+        config: the dimensions of the base.
+        setting: name of a setting that is a whole number, such as "rank"; values below block_size are tried.
+        low: fewest parameters.
+        high: most parameters.
+        others: the other settings.
+
+    Returns:
+        First and last value; None where no value fits.
+    """
+    values = range(1, config.block_size)
+    counts = {"key": lambda value: method.count(config, **{setting: value}, **others)}
+    first, behind = bisect_left(values, low, **counts), bisect_right(values, high, **counts)
+    return (values[first], values[behind - 1]) if first < behind else None

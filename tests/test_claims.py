@@ -1,0 +1,84 @@
+"""The claims ledger: every entry points to a cell or test that is there, and shows what it shows today."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from minitransformer import claims
+from minitransformer.claims import LEDGER, ROOT, Claim, ledger, measured, read_claims
+
+CLAIMS = read_claims()
+
+
+def test_ledger_is_up_to_date():
+    assert LEDGER.read_text(encoding="utf-8") == ledger(CLAIMS), "run `python -m minitransformer claims`"
+
+
+def test_about_forty_claims_and_none_twice():
+    assert len(CLAIMS) >= 40
+    assert len({claim.statement for claim in CLAIMS}) == len(CLAIMS)
+
+
+def test_every_tagged_cell_is_in_the_ledger():
+    pointed = {claim.where for claim in CLAIMS}
+    for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            for tag in cell["metadata"].get("tags", []):
+                assert not tag.startswith("claim-") or f"{file.name}#{tag}" in pointed, f"{file.name}: {tag}"
+
+
+def test_cells_that_decide_assert_something():
+    for claim in CLAIMS:
+        if "#" in claim.where:
+            name, tag = claim.where.split("#")
+            cells = json.loads((ROOT / "notebooks" / name).read_text(encoding="utf-8"))["cells"]
+            [cell] = [cell for cell in cells if tag in cell["metadata"].get("tags", [])]
+            body = ast.walk(ast.parse("".join(cell["source"])))
+            assert any(isinstance(node, ast.Assert) for node in body), f"{claim.where} asserts nothing"
+
+
+GOOD = next(claim for claim in CLAIMS if "#" in claim.where)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"where": "99_nothing.ipynb#claim-x"}, "no such notebook"),
+        ({"where": GOOD.where + "-gone"}, "0 cells have this tag"),
+        ({"figure": "no such figure 123"}, "does not hold"),
+        ({"figure": ""}, "does not hold"),
+        ({"where": "tests/test_claims.py::test_nothing"}, "no such test"),
+        ({"where": "tests/test_nothing.py::test_nothing"}, "no such test"),
+        ({"where": "", "verdict": "holds"}, "points nowhere"),
+    ],
+)
+def test_an_entry_that_points_nowhere_or_is_stale_is_found(change, message):
+    with pytest.raises(ValueError, match=message):
+        measured(dataclasses.replace(GOOD, **change))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('verdict = "perhaps"', "'perhaps' is none of"),
+        ('verdict = "holds"\ncolour = "red"', "colour"),
+    ],
+)
+def test_a_bad_entry_is_named(tmp_path: Path, entry, message):
+    file = tmp_path / "claims.toml"
+    file.write_text(f'[[claim]]\nsection = "a"\nstatement = "b"\nwhy = "c"\n{entry}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_claims(file)
+
+
+def test_nothing_is_written_when_an_entry_is_wrong(monkeypatch, tmp_path: Path):
+    kept = tmp_path / "CLAIMS.md"
+    kept.write_text("kept", encoding="utf-8")
+    monkeypatch.setattr(claims, "LEDGER", kept)
+    monkeypatch.setattr(claims, "read_claims", lambda: [Claim("a", "b", "holds", "c")])
+    with pytest.raises(ValueError, match="points nowhere"):
+        claims.write_ledger()
+    assert kept.read_text(encoding="utf-8") == "kept"
