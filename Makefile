@@ -21,7 +21,7 @@ compare: $(STUDENT) ## fine-tune the tiny GPT with every method, write results/
 	$(BIN)/python -m minitransformer compare
 
 test: $(DEV) ## run the unit tests and every notebook
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
 
 lab: $(STUDENT) ## open the first lesson in JupyterLab
@@ -31,11 +31,11 @@ notebooks: $(DEV) ## execute every notebook in place, write minitransformer/meth
 	$(BIN)/python -c "from nbdev.export import nb_export; import sys; [nb_export(file, 'minitransformer/methods') for file in sys.argv[1:]]" $(NOTEBOOKS)
 	TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
-exercises: $(DEV) ## make the students' copies in exercises/ from solutions/
+exercises: $(DEV) ## make the students' copies from solutions/ (overwrites exercises/)
 	$(BIN)/python grading/generate.py
 
-grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder
-	$(BIN)/python grading/grade.py "$(SUBMISSIONS)"
+grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder [OPTIONS="--hidden folder"]
+	$(BIN)/python grading/grade.py "$(SUBMISSIONS)" $(OPTIONS)
 
 lint: $(DEV) ## check style and formatting
 	$(BIN)/ruff check

@@ -51,5 +51,5 @@ def generate(name: str, out: Path) -> Path:
 
 if __name__ == "__main__":
     out = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "exercises"
-    for folder in sorted((ROOT / "solutions").iterdir()):
-        print(generate(folder.name, out))
+    for file in sorted((ROOT / "solutions").glob("*/*.ipynb")):
+        print(generate(file.stem, out))

@@ -1,6 +1,6 @@
 """The process that runs a student's code: it gives up what it must not have, for good, then becomes a Jupyter kernel.
 
-Started by sandbox.py as `python -P kernel.py LIMITS -f CONNECTION_FILE`, with the limits as JSON.
+Started by supervisor.py as `python -P kernel.py LIMITS -f CONNECTION_FILE`, with the limits as JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ def limit(memory: int, seconds: int, file_size: int, processes: int) -> None:
     for name, value in limits.items():
         try:
             resource.setrlimit(getattr(resource, name), (value, value))
-        except (AttributeError, ValueError, OSError):  # a system that lacks it; the watch of sandbox.py remains
+        except (AttributeError, ValueError, OSError):  # a system that lacks it; the watch of supervisor.py remains
             continue
 
 

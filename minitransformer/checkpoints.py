@@ -55,7 +55,7 @@ def load_base(name: str = "tiny", device: torch.device | str = "cpu", folder: Pa
         raise ValueError(f"{file} is missing or damaged ({error}); {remedy(name)}") from None
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise ValueError(f"{file} is damaged (its checksum is not the card's); {remedy(name)}")
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # loading must not change what is drawn next
         model = GPT(GPTConfig(**card["config"]))
     try:
         model.load_state_dict(weights, assign=True)

@@ -130,7 +130,11 @@ def progress(folder: Path = EXERCISES) -> None:
     print(f"{'lesson':<28}{'done':>6}{'open':>6}{'points':>10}")
     earned = total = 0.0
     for notebook in notebooks:
-        rows = check_notebook(notebook)
+        try:
+            rows = check_notebook(notebook)
+        except ValueError as problem:  # one damaged file must not hide the others
+            print(f"{notebook.stem:<28}{problem}")
+            continue
         points = sum(row["points"] for row in rows if row["state"] == "done")
         of = sum(row["points"] for row in rows)
         done = sum(row["state"] == "done" for row in rows)

@@ -105,7 +105,8 @@ def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Fi
         if mine[0]["metric"] == "accuracy":
             panel.set_ylim(-0.05, 1.05)
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    once = dict(zip(labels, handles, strict=True))  # a method may have several points
+    figure.legend(once.values(), once.keys(), loc="outside right center", frameon=False)
     return figure
 
 
@@ -445,7 +446,7 @@ def memory_bars(budgets: Mapping[str, Mapping[str, float]], cards: Mapping[str, 
         axes.text(size / 1e9, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
     axes.set_yticks(places, list(budgets))
     axes.set(xlabel="memory (GB)", xlim=(0, 1.08 * left.max()), ylim=(len(budgets) - 0.5, -0.5))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center", bbox_to_anchor=(0.58, 0.5))
     return figure
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -115,6 +116,32 @@ def step_flops(model: nn.Module, batch_size: int, tokens: int) -> tuple[int, int
     for parameter in model.parameters():
         parameter.grad = None
     return forward, counter.get_total_flops() - forward
+
+
+def step_flops_by_layer(
+    method: Method, config: GPTConfig, batch_size: int, tokens: int, **settings: object
+) -> tuple[int, int]:
+    """The same as `step_flops` for a method on a model of many layers, without running them all.
+
+    Every block costs the same, but for the first, below which nothing may have to be trained. So a model of two layers
+    and one of three tell what each further layer adds.
+
+    Args:
+        method: to attach.
+        config: the dimensions of the base, of two layers or more.
+        batch_size: sequences in the batch, B.
+        tokens: in a sequence, T.
+        settings: of the method.
+
+    Raises:
+        ValueError: a setting is unknown or wrong, or that many tokens do not fit what the method leaves of the block.
+    """
+    two, three = (
+        step_flops(attach_without_memory(method, replace(config, n_layer=layers), **settings), batch_size, tokens)
+        for layers in (2, 3)
+    )
+    forward, backward = (a + (config.n_layer - 2) * (b - a) for a, b in zip(two, three, strict=True))
+    return forward, backward
 
 
 def settings_within(

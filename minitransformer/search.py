@@ -103,8 +103,8 @@ SWEEPS: dict[str, Sweep] = {
     # Lesson 13: who makes the most of sixteen examples?
     "few": Sweep(
         [(method, {}) for method in ("full", "adapter", "prompt", "ia3", "lora")],
-        ("recall_few", "compose_few"),
-        (3e-3, 3e-2, 3e-1),
+        ("recall_few",),
+        (1e-4, 1e-3, 1e-2, 1e-1),
     ),
     # Lesson 13: few parameters in many places against more in one
     "placement": Sweep(

@@ -234,5 +234,4 @@ EXTRA: dict[str, StringTask] = {
     "reverse": StringTask("reverse", reverse, steps=600),
     "count": StringTask("count", count, steps=3000),
     "recall_few": FewExamples("recall_few", descending, steps=150, n=16),
-    "compose_few": FewExamples("compose_few", ascending_add_one, steps=400, n=16),
 }

@@ -146,6 +146,16 @@ def test_progress_tells_done_open_wrong_and_error(tmp_path, capsys):
     assert "2 of 8" in printed and "task_1: x is not one" in printed
 
 
+def test_a_damaged_notebook_does_not_hide_the_others(tmp_path, capsys):
+    write_exercise(tmp_path, "x = 1")
+    damaged = tmp_path / "00_damaged" / "00_damaged.ipynb"
+    damaged.parent.mkdir()
+    damaged.write_text("no json", encoding="utf-8")
+    progress(tmp_path)
+    printed = capsys.readouterr().out
+    assert "00_damaged.ipynb cannot be read" in printed and "2 of 2" in printed
+
+
 @pytest.mark.parametrize("bad", ["import os; os._exit(3)", "while True: pass"])
 def test_a_crash_costs_no_other_points(tmp_path, bad):
     rows = check_notebook(write_exercise(tmp_path, "x = 1", bad, "x = 1"), time_limit=5)

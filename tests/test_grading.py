@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "grading"))
+import assignments  # noqa: E402
 import grade  # noqa: E402
+import marking  # noqa: E402
 import sandbox  # noqa: E402
+import submissions  # noqa: E402
 
 WALLED, WHY = sandbox.bubblewrap()
 needs_bubblewrap = pytest.mark.skipif(not WALLED, reason=WHY or "bubblewrap works")
+LINKS = hasattr(os, "symlink") and os.name == "posix"
+needs_links = pytest.mark.skipif(not LINKS, reason="Windows lets only administrators make links")
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 LIMITS = sandbox.Limits(seconds=12, memory=512)
 
@@ -67,13 +73,20 @@ def hidden(tmp_path_factory):
     return put(tmp_path_factory.mktemp("hidden"), "tiny", notebook(check_add=secret), "tiny.ipynb").parents[1]
 
 
+def long_text() -> nbformat.NotebookNode:
+    """Right answers, and a cell that takes minutes to turn into HTML."""
+    copy = notebook()
+    copy.cells.append(nbformat.v4.new_markdown_cell("![" * 100_000))
+    return copy
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory, hidden):
     """A class, graded by the command: its rows by student, and the folder of the results."""
     folder, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("out")
     put(folder, "right", notebook())
     put(folder, "half", notebook(double="return a"), "tiny.ipynb")
-    put(folder, "lucky", notebook(add="return 3"), "exercises/tiny/tiny.ipynb")
+    put(folder, "lucky", notebook(add="return 3", double="print(In)\n    return 2 * a"), "exercises/tiny/tiny.ipynb")
     put(folder, "edited", edited())
     put(folder, "endless", notebook(add="while True: pass"))
     put(folder, "exits", notebook(double="os._exit(0)"))
@@ -85,8 +98,14 @@ def graded(tmp_path_factory, hidden):
     put(folder, "list", "[]")
     put(folder, "misnamed", notebook(), "homework.ipynb")
     (folder / "absent").mkdir()
+    put(folder, "slow", long_text())
+    if LINKS:
+        (folder / "copies").mkdir()
+        (folder / "copies" / "tiny").symlink_to(folder / "right" / "tiny")
     arguments = [str(folder), "--out", str(out), "--hidden", str(hidden), "--timeout", "12", "--memory", "512"]
-    assert grade.main(arguments) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marking, "RENDERING", 6)
+        assert grade.main(arguments) == 0
     with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
     assert (folder / "right" / "tiny" / "tiny.ipynb").exists()
@@ -113,6 +132,8 @@ def graded(tmp_path_factory, hidden):
         ("list", 0, 0, "not a notebook"),
         ("misnamed", 0, 0, "nothing handed in: no tiny.ipynb, but homework.ipynb"),
         ("absent", 0, 0, "nothing handed in: no tiny.ipynb"),
+        ("slow", 2, 3, "the feedback could not be written in 6 s"),
+        pytest.param("copies", 0, 0, "not graded: a link that leads out of", marks=needs_links),
     ],
 )
 def test_what_each_submission_gets(graded, student, add, double, note):
@@ -129,6 +150,7 @@ def test_every_student_gets_feedback(graded):
     assert "Score: 5.0 / 5.0" in pages["right"] and "Score: 3.0 / 5.0" in pages["lucky"]
     assert "nothing handed in" in pages["absent"] and "0 / 5" in pages["absent"]
     assert "TimeoutError" in pages["endless"]
+    assert "add: 2 / 2" in pages["slow"]
 
 
 def test_feedback_does_not_show_hidden_tests(graded):
@@ -184,6 +206,33 @@ def test_too_many_processes_files_and_words_end_only_the_run():
     assert "the limit of 20 processes" in run(start, limits=limits)["ended"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name are found in Linux's /proc")
+@pytest.mark.parametrize(
+    ("make", "limit"),
+    [("os.memfd_create('x')", "memory limit"), ("os.open('x', os.O_RDWR | os.O_CREAT); os.unlink('x')", "disk limit")],
+)
+def test_what_files_without_a_name_hold_counts(make, limit):
+    source = f"import os, time\nfor _ in range(64):\n    fd = {make}\n    os.write(fd, bytes(2**23))\ntime.sleep(9)"
+    small = sandbox.Limits(seconds=12, memory=256, disk=64)
+    assert limit in run(source, limits=small)["ended"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="paths on Windows are never so deep")
+def test_folders_a_thousandfold_deep_neither_escape_the_limit_nor_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(tmp_path))
+    deep = "import os, time\nfor _ in range(2500): os.mkdir('d'); os.chdir('d')\ntime.sleep(9)"
+    assert "disk limit" in run(deep)["ended"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kernel_that_leaves_out_the_asserts_is_found_out():
+    source = (
+        "import ast\nclass Drop(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\n"
+        "get_ipython().ast_transformers.append(Drop())"
+    )
+    assert run(source)["tampered"]
+
+
 def test_a_kernel_that_calls_everything_a_success_is_found_out(tmp_path, hidden):
     forge = (
         "shell = get_ipython(); true = type(shell).run_cell_async\n"
@@ -193,8 +242,8 @@ def test_a_kernel_that_calls_everything_a_success_is_found_out(tmp_path, hidden)
     copy = notebook("return 0", "return 0")
     copy.cells.insert(1, nbformat.v4.new_code_cell(forge))
     file = put(tmp_path, "forger", copy)
-    submission = grade.Submission("forger", grade.read_assignment(hidden / "tiny" / "tiny.ipynb"), file)
-    result, _ = grade.grade(submission, LIMITS, bool(WALLED))
+    submission = submissions.Submission("forger", assignments.read_assignment(hidden / "tiny" / "tiny.ipynb"), file)
+    result, _ = marking.mark(submission, LIMITS, bool(WALLED))
     assert set(result.points.values()) == {0.0} and "by hand" in result.notes[-1]
 
 
@@ -207,6 +256,7 @@ def passes(text: str, limits: sandbox.Limits, walled: bool, started) -> dict:
 
 def test_interrupted_grading_goes_on_where_it_stopped(tmp_path, hidden, monkeypatch, capsys):
     ran = []
+    monkeypatch.setattr(marking, "feedback", lambda *rest: "a page")
     monkeypatch.setattr(sandbox, "run", lambda text, *rest: ran.append(text) or passes(text, *rest))
     for student in ("ada", "bob", "eve", "=1+1"):
         put(tmp_path / "class", student, notebook(add=f"return '{student}'"))
@@ -243,6 +293,7 @@ def test_what_the_machine_cannot_run_is_no_students_zero(tmp_path, hidden, monke
         return passes(text, *rest)
 
     monkeypatch.setattr(sandbox, "run", breaks)
+    monkeypatch.setattr(marking, "feedback", lambda *rest: "a page")
     call = [str(tmp_path / "class"), "--out", str(tmp_path / "out"), "--hidden", str(hidden)]
     assert grade.main(call) == 1
     row = next(csv.DictReader((tmp_path / "out" / "grades.csv").open(encoding="utf-8")))
@@ -255,6 +306,7 @@ def test_teachers_copy_that_fails_its_own_checks_stops_the_grading(tmp_path, mon
     put(tmp_path / "class", "ada", notebook())
     failed = lambda text, *rest: json.loads(json.dumps(passes(text, *rest)).replace("ok", "error"))  # noqa: E731
     monkeypatch.setattr(sandbox, "run", failed)
+    monkeypatch.setattr(marking, "feedback", lambda *rest: "a page")
     call = [str(tmp_path / "class"), "--out", str(tmp_path / "out"), "--hidden", str(tmp_path / "teacher")]
     assert grade.main(call) == 2
     assert "the teacher's own copy of tiny does not get its points for add, double" in capsys.readouterr().err
@@ -265,7 +317,8 @@ def test_teachers_copy_that_fails_its_own_checks_stops_the_grading(tmp_path, mon
     [
         (["nowhere"], "is not a folder"),
         (["flat"], "06_lora/06_lora.ipynb"),
-        (["flat", "--assignment", "tin"], "there is no teacher's copy of 'tin'"),
+        ([""], "SUBMISSIONS is empty; name a folder: make grade SUBMISSIONS=folder"),
+        (["flat", "--assignment", "tin"], "--assignment is 'tin'; there is"),
         (["flat", "--out", "flat/grades"], "lies within the submissions"),
         (["flat", "--jobs", "0"], "--jobs is 0"),
         (["flat", "--hidden", "flat"], "holds no teacher's copies"),
@@ -287,7 +340,14 @@ def test_a_link_to_another_file_is_not_followed(tmp_path):
     except OSError:
         pytest.skip("this system makes no links")
     with pytest.raises(ValueError, match="not a plain file"):
-        grade.read_submission(link)
+        submissions.read_submission(link)
+
+
+@needs_bubblewrap
+def test_nothing_private_may_lie_where_submissions_can_read(hidden, capsys):
+    inside = Path(sandbox.python_folders()[0])
+    assert grade.main([str(inside), "--hidden", str(hidden)]) == 2
+    assert "which submissions can read; choose another place" in capsys.readouterr().err
 
 
 def test_without_bubblewrap_it_says_what_is_missing():

@@ -17,6 +17,7 @@ from minitransformer.scale import (
     memory_budget,
     settings_within,
     step_flops,
+    step_flops_by_layer,
 )
 from minitransformer.surgery import MATRICES, count_parameters
 
@@ -217,3 +218,11 @@ def test_forward_flops_are_two_a_weight_and_token_and_attention():
     matrices = sum(p.numel() for name, p in GPT(wide).named_parameters() if p.dim() == 2 and "wte" not in name) - 64 * d
     forward, _ = step_flops(attach_without_memory(METHODS["full"], wide), B, T)
     assert forward == 2 * B * T * matrices + 4 * 2 * (2 * B * T * T * d)  # four layers, two products of T x T
+
+
+@pytest.mark.parametrize("name", ["full", "adapter", "prompt", "prefix", "ia3", "lora", "dora", "lst", "mam"])
+def test_flops_by_layer_are_those_of_all_layers(name):
+    deep = GPTConfig(vocab_size=100, block_size=64, n_layer=7, n_head=4, n_embd=32)
+    settings = {"num_virtual_tokens": 5} if name in ("prompt", "prefix", "mam") else {}
+    everything = step_flops(attach_without_memory(METHODS[name], deep, **settings), 2, 16)
+    assert step_flops_by_layer(METHODS[name], deep, 2, 16, **settings) == everything

@@ -1,4 +1,4 @@
-"""Swapping, mixing and routing, with random weights that are not zero, alpha unlike the rank, and tight tolerances."""
+"""The tasks and experiments of lesson 15, and what was recorded of them."""
 
 import csv
 
@@ -7,70 +7,12 @@ import torch
 
 from minitransformer import serving
 from minitransformer.lesson import RECORDED, read_rows
+from minitransformer.library import LoRAMixture
 from minitransformer.methods import METHODS
-from minitransformer.model import GPT
-from minitransformer.serving import (
-    PROMPTED,
-    SEQUENCE,
-    CuedTask,
-    LoRAMixture,
-    MixedPromptGPT,
-    MixedTask,
-    factors,
-    held_out,
-    mix_ia3,
-    mix_loras,
-    mixed_accuracies,
-    put_on_originals,
-    stacked,
-    swap,
-)
-from minitransformer.surgery import detach, load_weights, trainable_state_dict
+from minitransformer.serving import PROMPTED, SEQUENCE, CuedTask, MixedTask, held_out, mixed_accuracies
+from minitransformer.surgery import trainable_state_dict
 from minitransformer.tasks import IGNORE, SEMICOLON, StringTask, add_one, reverse
 from minitransformer.train import train
-
-RANK, ALPHA = 3, 5.0
-LORA = {"rank": RANK, "alpha": ALPHA, "target_modules": ["q_proj", "v_proj", "down_proj"]}
-TOLERANCE = {"rtol": 0, "atol": 1e-10}  # in float64
-
-
-def random_weights(base, method, seed, **settings):
-    """Weights of a method for this base, none of them zero or one."""
-    adapted = METHODS[method].attach(base, **settings)
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {name: tensor.shape for name, tensor in trainable_state_dict(adapted).items()}
-    return {name: 0.5 + torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
-
-
-@pytest.fixture
-def base(make_gpt):
-    """A function that builds the same small base every time, in float64."""
-
-    def build() -> GPT:
-        torch.manual_seed(7)
-        return make_gpt().double()
-
-    return build
-
-
-@pytest.fixture
-def library(base):
-    return {name: random_weights(base(), "lora", seed, **LORA) for seed, name in enumerate("abc")}
-
-
-def alone(base, method, weights, **settings):
-    """The method attached, with these weights."""
-    adapted = METHODS[method].attach(base, **settings).double()
-    load_weights(adapted, weights)
-    return adapted
-
-
-def tokens(rows=7, length=9):
-    return torch.randint(10, (rows, length), generator=torch.Generator().manual_seed(0))
-
-
-CHOICE = torch.tensor([2, 0, 0, 1, 2, 1, 0])
-
 
 # ---- tasks --------------------------------------------------------------------------------------------------------------
 
@@ -119,131 +61,6 @@ def test_held_out_questions_are_those_of_the_score(task):
     assert task.score(Answering(lambda idx: half)) == 0.5
 
 
-# ---- swapping -----------------------------------------------------------------------------------------------------------
-
-
-def test_swapped_in_lora_gives_the_logits_of_the_attached_one(base, library):
-    server, now = base(), None
-    for name in "abcab":
-        swap(server, library.get(now), library[name], ALPHA)
-        now = name
-        wanted = alone(base(), "lora", library[name], **LORA)(tokens())
-        torch.testing.assert_close(server(tokens()), wanted, **TOLERANCE)
-        assert (wanted - base()(tokens())).abs().max() > 0.1  # the LoRA does something
-
-
-def test_swapped_out_lora_leaves_the_base_but_for_rounding(base, library):
-    server = base()
-    swap(server, None, library["a"], ALPHA)
-    swap(server, library["a"], None, ALPHA)
-    for name, weight in base().state_dict().items():
-        torch.testing.assert_close(server.state_dict()[name], weight, **TOLERANCE)
-
-
-def test_swap_changes_the_matrices_of_the_lora_alone(base, library):
-    server = base()
-    swap(server, None, library["a"], ALPHA)
-    changed = [
-        name for name, weight in base().state_dict().items() if not torch.equal(server.state_dict()[name], weight)
-    ]
-    assert {name.split(".")[-2] for name in changed} == {"q_proj", "v_proj", "down_proj"}
-    assert len(changed) == 6
-    assert all(name.endswith(".weight") for name in changed)
-
-
-def test_rounding_of_swaps_adds_up_and_originals_keep_it_away(base, library):
-    library = {name: {key: tensor.float() for key, tensor in weights.items()} for name, weights in library.items()}
-    swapped, renewed, originals = base().float(), base().float(), base().float().state_dict()
-    put_on_originals(renewed, originals, library["a"], ALPHA)
-    first = {name: weight.clone() for name, weight in renewed.state_dict().items()}
-    swap(swapped, None, library["a"], ALPHA)
-    for old, new in (("a", "b"), ("b", "c"), ("c", "a")) * 10:
-        swap(swapped, library[old], library[new], ALPHA)
-        put_on_originals(renewed, originals, library[new], ALPHA)
-    assert all(torch.equal(first[name], weight) for name, weight in renewed.state_dict().items())
-    assert not all(torch.equal(first[name], weight) for name, weight in swapped.state_dict().items())
-    torch.testing.assert_close(
-        renewed(tokens()),
-        alone(base(), "lora", {k: v.double() for k, v in library["a"].items()}, **LORA)(tokens()).float(),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-
-
-@pytest.mark.parametrize(
-    "bad", [{"x.scale": torch.ones(2)}, {"x.lora_A": torch.ones(2, 2)}, {}], ids=["ia3", "half", "empty"]
-)
-def test_what_is_no_lora_is_refused_and_the_model_unchanged(base, library, bad, same, snapshot):
-    with pytest.raises(ValueError, match="not the weights of a LoRA"):
-        factors(bad, ALPHA)
-    server = base()
-    before = snapshot(server)
-    if bad:
-        with pytest.raises(ValueError, match="not the weights of a LoRA"):
-            swap(server, library["a"], bad, ALPHA)
-    with pytest.raises(ValueError, match="not the weights of a LoRA"):
-        put_on_originals(server, base().state_dict(), bad, ALPHA)
-    with pytest.raises(ValueError, match="alpha"):
-        swap(server, None, library["a"], 0.0)
-    assert same(snapshot(server), before)
-
-
-# ---- mixing -------------------------------------------------------------------------------------------------------------
-
-
-def check_rows(mixed, models, rows=None):
-    """Every row gives what its own model gives it alone, and another choice gives something else."""
-    rows = tokens() if rows is None else rows
-    logits = mixed(rows, CHOICE)
-    for row, k, found in zip(rows, CHOICE, logits, strict=True):
-        torch.testing.assert_close(found, models[k](row[None])[0], **TOLERANCE)
-    assert (mixed(rows, (CHOICE + 1) % 3) - logits).abs().amax(dim=(1, 2)).min() > 1e-2
-
-
-def test_mixed_loras_give_every_row_its_own(base, library):
-    models = [alone(base(), "lora", weights, **LORA) for weights in library.values()]
-    check_rows(mix_loras(base(), library, ALPHA), models)
-
-
-def test_mixed_ia3_gives_every_row_its_own(base):
-    vectors = {k: random_weights(base(), "ia3", k) for k in range(3)}
-    check_rows(mix_ia3(base(), vectors), [alone(base(), "ia3", vectors[k]) for k in range(3)])
-
-
-def test_mixed_prompts_give_every_row_its_own(base):
-    prompts = {k: random_weights(base(), "prompt", k, num_virtual_tokens=4) for k in range(3)}
-    models = [alone(base(), "prompt", prompts[k], num_virtual_tokens=4) for k in range(3)]
-    check_rows(MixedPromptGPT(base(), stacked(prompts)["prompt"]), models)
-
-
-def test_mixed_model_is_frozen_and_gives_the_base_back(base, library, same, snapshot):
-    mixed = mix_loras(base(), library, ALPHA)
-    mixed(tokens(), CHOICE)
-    assert not any(parameter.requires_grad for parameter in mixed.parameters())
-    assert same(snapshot(detach(mixed)), snapshot(base()))
-
-
-@pytest.mark.parametrize("mix", [mix_loras, LoRAMixture])
-def test_library_of_unlike_adapters_is_refused_and_the_model_unchanged(base, library, mix, same, snapshot):
-    model = base()
-    before = snapshot(model)
-    wider = random_weights(base(), "lora", 0, **{**LORA, "rank": 2})
-    fewer = random_weights(base(), "lora", 0, **{**LORA, "target_modules": ["q_proj"]})
-    for bad in (wider, fewer):
-        with pytest.raises(ValueError, match="'b' has other names or shapes"):
-            mix(model, {"a": library["a"], "b": bad}, ALPHA)
-    with pytest.raises(ValueError, match="no adapter"):
-        mix(model, {}, ALPHA)
-    with pytest.raises(ValueError, match="not the weights of a LoRA"):
-        mix(model, {"a": random_weights(base(), "ia3", 0)}, ALPHA)
-    with pytest.raises(ValueError, match="vectors"):
-        mix_ia3(model, library)
-    assert same(snapshot(model), before)
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    with pytest.raises(ValueError, match="attached already"):
-        mix(METHODS["ia3"].attach(model), library, ALPHA)
-
-
 def test_mixed_accuracies_tell_right_adapters_from_wrong_ones():
     tasks = [CuedTask("add", add_one, 3, 1), CuedTask("reverse", reverse, 3, 1)]  # one cue: the choice alone decides
 
@@ -256,62 +73,18 @@ def test_mixed_accuracies_tell_right_adapters_from_wrong_ones():
     assert max(mixed_accuracies(Answering(lambda idx, choice: by_choice(1, idx, choice)), tasks)) < 0.1
 
 
-# ---- routing ------------------------------------------------------------------------------------------------------------
-
-
-def test_mixture_with_one_gate_open_is_that_expert(base, library):
-    mixture = LoRAMixture(base(), library, ALPHA)
-    gates = torch.nn.functional.one_hot(CHOICE, 3).double()  # (batch, K)
-    mixed = mix_loras(base(), library, ALPHA)
-    torch.testing.assert_close(mixture.mixed(tokens(), gates), mixed(tokens(), CHOICE), **TOLERANCE)
-
-
-def test_mixture_weighs_the_updates_of_its_experts(base, library):
-    mixture = LoRAMixture(base(), library, ALPHA)
-    gates = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
-    server = base()
-    for weights, gate in zip(library.values(), gates.tolist(), strict=True):
-        swap(server, None, weights, gate * ALPHA)
-    found = mixture.mixed(tokens(), gates.expand(7, 3))
-    torch.testing.assert_close(found, server(tokens()), **TOLERANCE)
-
-
-def test_untrained_router_mixes_all_experts_alike(base, library):
-    mixture = LoRAMixture(base(), library, ALPHA)
-    assert torch.equal(mixture.gates(tokens()), torch.full((7, 3), 1 / 3, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("reads", [1, 4])
-def test_router_reads_the_first_tokens_and_no_later_ones(base, library, reads):
-    mixture = LoRAMixture(base(), library, ALPHA, reads=reads)
-    torch.nn.init.normal_(mixture.router.weight)
-    gates = mixture.gates(tokens())
-    torch.testing.assert_close(gates.sum(dim=-1), torch.ones(7, dtype=torch.float64))
-    for place in range(9):
-        other = tokens()
-        other[:, place] = (other[:, place] + 1) % 10
-        assert torch.equal(mixture.gates(other), gates) == (place >= reads)
-    later = tokens()
-    later[:, 6:] = 0
-    assert torch.equal(mixture(later)[:, :6], mixture(tokens())[:, :6])  # no token sees those behind it
-
-
-def test_training_moves_the_router_alone(base, library, same, snapshot):
-    base32 = base().float()
-    library = {name: {key: tensor.float() for key, tensor in weights.items()} for name, weights in library.items()}
-    mixture = LoRAMixture(base32, library, ALPHA)
+def test_training_moves_the_router_alone(gpt, make_gpt, same, snapshot):
+    library = {name: trainable_state_dict(METHODS["lora"].attach(make_gpt())) for name in "abc"}
+    for weights in library.values():
+        for tensor in weights.values():
+            torch.nn.init.normal_(tensor)
+    mixture = LoRAMixture(gpt, library)
     before = snapshot(mixture)
     task = MixedTask(list(SEQUENCE.values()))
     train(mixture, task, steps=3, learning_rate=1e-2, batch_size=6, progress=False)
     after = snapshot(mixture)
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed == {"router.weight", "router.bias"}
-
-
-@pytest.mark.parametrize("reads", [0, -1, 65, 1.0, True, None])
-def test_bad_reads_is_refused(base, library, reads):
-    with pytest.raises(ValueError, match="reads must be a whole number from 1 to 64"):
-        LoRAMixture(base(), library, ALPHA, reads=reads)
 
 
 # ---- the experiments ----------------------------------------------------------------------------------------------------

@@ -60,9 +60,7 @@ WRONG = [
         "(columns < lengths[:, None, None, None]) | (columns >= p)",
         "directly before the text",
     ),
-    Wrong(
-        "prefix_mask", "one column too few", "columns >= p - lengths", "columns > p - lengths", "too many or too few"
-    ),
+    Wrong("prefix_mask", "one column too few", "columns >= p - lengths", "columns > p - lengths", "a column too many"),
     Wrong(
         "prefix_mask",
         "one column too many",

@@ -1,0 +1,301 @@
+"""Wrong answers that students give to the exercises of lesson 02."""
+
+from wrong_answers.wrong import Wrong
+
+ONE = 'one = {"up_proj.weight", "up_proj.bias"}'
+LOOP = "    for number, block in enumerate(model.blocks):\n        if number not in leave_out:\n"
+HOULSBY_LOOP = "    for block in model.blocks:\n"
+FIRST = "AdaptedSublayer(block.attn, Adapter(d, bottleneck).to(model.wte.weight))"
+SECOND = "AdaptedSublayer(block.mlp, Adapter(d, bottleneck).to(model.wte.weight))"
+
+DOWN = "torch.cat([a.down_proj.weight, b.down_proj.weight])"
+COPY_DOWN = (
+    ")  # (m_a + m_b, d)\n"
+    "        joined.down_proj.bias.copy_(torch.cat([a.down_proj.bias, b.down_proj.bias]))  # (m_a + m_b)\n"
+    "        # Above it, each group is weighed. The weight of a Linear is (d_out, d_in): features are its columns.\n"
+    "        up = "
+)
+UP = "torch.cat([w * a.up_proj.weight, (1 - w) * b.up_proj.weight], dim=1)"
+COPY_UP = (
+    "\n        joined.up_proj.weight.copy_(up)  # (d, m_a + m_b)\n"
+    "        # Both biases land on the same d outputs: they add up, weighed.\n"
+    "        bias = "
+)
+BIAS = "w * a.up_proj.bias + (1 - w) * b.up_proj.bias"
+
+WRONG = [
+    Wrong("predict_three", "biases forgotten", "2 * d * m + m + d", "2 * d * m", "forget the biases"),
+    Wrong("predict_three", "bias down forgotten", "2 * d * m + m + d", "2 * d * m + d", "bias of the way down"),
+    Wrong("predict_three", "bias up forgotten", "2 * d * m + m + d", "2 * d * m + m", "bias of the way up"),
+    Wrong("predict_three", "bias up as wide as the bottleneck", "m + m + d", "m + m + m", "as wide as its output"),
+    Wrong("predict_three", "one matrix", "2 * d * m + m + d", "d * m + m + d", "two matrices"),
+    Wrong("predict_three", "one block", "two_a_block = 2 * blocks * one", "two_a_block = 2 * one", "one block"),
+    Wrong("predict_three", "one adapter a block", "two_a_block = 2 * blocks", "two_a_block = blocks", "there are two"),
+    Wrong("predict_three", "Pfeiffer as Houlsby", "one_a_block = blocks", "one_a_block = 2 * blocks", "is half"),
+    Wrong("predict_three", "norms forgotten", " + norms * 2 * d", "", "come on top"),
+    Wrong("predict_three", "the last norm forgotten", "norms = 2 * blocks + 1", "norms = 2 * blocks", "ln_f"),
+    Wrong("predict_three", "one norm a block", "norms = 2 * blocks + 1", "norms = blocks + 1", "two norms"),
+    Wrong("predict_three", "norms without biases", "norms * 2 * d", "norms * d", "a weight and a bias"),
+    Wrong("predict_three", "norms alone", "two_a_block + norms", "norms", "add the two"),
+    Wrong(
+        "predict_moved",
+        "all move at once",
+        ONE,
+        'one = {"up_proj.weight", "up_proj.bias", "down_proj.weight", "down_proj.bias"}',
+        "matrix of zeros",
+    ),
+    Wrong("predict_moved", "nothing moves", ONE, "one = set()", "the zero matrix itself"),
+    Wrong("predict_moved", "down first", ONE, 'one = {"down_proj.weight", "down_proj.bias"}', "passes through up_proj"),
+    Wrong("predict_moved", "only the bias", ONE, 'one = {"up_proj.bias"}', "features behind the bend"),
+    Wrong("predict_moved", "only the weight", ONE, 'one = {"up_proj.weight"}', "gradient of the output directly"),
+    Wrong("predict_moved", "down never", 'one | {"down_proj.weight", "down_proj.bias"}', "set(one)", "no longer zero"),
+    Wrong("predict_moved", "bias below forgotten", ', "down_proj.bias"', "", "the weight and the bias below"),
+    Wrong("predict_moved", "only the new ones", "one | {", "{", "stays moved"),
+    Wrong("attach_pfeiffer", "leave_out inverted", "number not in leave_out", "number in leave_out", "no block has"),
+    Wrong(
+        "attach_pfeiffer",
+        "leave_out inverted unless empty",
+        "number not in leave_out",
+        "not leave_out or number in leave_out",
+        "the other way round",
+    ),
+    Wrong("attach_pfeiffer", "leave_out ignored", "number not in leave_out", "True", "no effect"),
+    Wrong("attach_pfeiffer", "blocks from one", "number not in", "number + 1 not in", "counted from 0"),
+    Wrong(
+        "attach_pfeiffer",
+        "behind attention",
+        "block.mlp = AdaptedSublayer(block.mlp",
+        "block.attn = AdaptedSublayer(block.attn",
+        "behind attention",
+    ),
+    Wrong("attach_pfeiffer", "reduction as bottleneck", "d // reduction", "reduction", "not the bottleneck"),
+    Wrong("attach_pfeiffer", "multiplied", "d // reduction", "d * reduction", "not multiplied"),
+    Wrong("attach_pfeiffer", "inner width", "d // reduction", "model.config.n_inner // reduction", "inner width"),
+    Wrong(
+        "attach_pfeiffer",
+        "one adapter for all",
+        LOOP + "            adapter = Adapter(d, d // reduction)",
+        "    adapter = Adapter(d, d // reduction)\n" + LOOP + "            pass",
+        "share one adapter",
+    ),
+    Wrong("attach_pfeiffer", "base not frozen", "    freeze(model)", "    pass", "base is not frozen"),
+    Wrong(
+        "attach_pfeiffer",
+        "left out blocks not frozen",
+        "    freeze(model)  #",
+        "    for number in set(range(5)) - set(leave_out):\n        freeze(model.blocks[number])  #",
+        "base is not frozen",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "frozen at the end",
+        "    return model",
+        "    freeze(model)\n    return model",
+        "freeze first",
+    ),
+    Wrong("attach_pfeiffer", "precision forgotten", "adapter.to(model.wte.weight)", "adapter", "precision of the base"),
+    Wrong(
+        "attach_pfeiffer",
+        "base and adapter swapped",
+        "AdaptedSublayer(block.mlp, adapter.to(model.wte.weight))",
+        "AdaptedSublayer(adapter.to(model.wte.weight), block.mlp)",
+        "swapped",
+    ),
+    Wrong("attach_pfeiffer", "return forgotten", "    return model", "    pass", "forget the return"),
+    Wrong(
+        "join_adapters",
+        "weights swapped",
+        "    with torch.no_grad():",
+        "    w = 1 - w\n    with torch.no_grad():",
+        "the other way round",
+    ),
+    Wrong(
+        "join_adapters",
+        "sum of both",
+        UP + COPY_UP + BIAS,
+        "torch.cat([a.up_proj.weight, b.up_proj.weight], dim=1)" + COPY_UP + "a.up_proj.bias + b.up_proj.bias",
+        "that is the sum",
+    ),
+    Wrong(
+        "join_adapters",
+        "weight below the bend",
+        DOWN + COPY_DOWN + UP,
+        "torch.cat([w * a.down_proj.weight, (1 - w) * b.down_proj.weight])"
+        + COPY_DOWN.replace("a.down_proj.bias, b", "w * a.down_proj.bias, (1 - w) * b")
+        + "torch.cat([a.up_proj.weight, b.up_proj.weight], dim=1)",
+        "below the bend",
+    ),
+    Wrong(
+        "join_adapters",
+        "bias not weighed",
+        "w * a.up_proj.bias + (1 - w) * b.up_proj.bias",
+        "a.up_proj.bias + b.up_proj.bias",
+        "without w and 1 - w",
+    ),
+    Wrong(
+        "join_adapters",
+        "bias averaged",
+        "w * a.up_proj.bias + (1 - w) * b.up_proj.bias",
+        "(a.up_proj.bias + b.up_proj.bias) / 2",
+        "are averaged",
+    ),
+    Wrong("join_adapters", "bias of a alone", " + (1 - w) * b.up_proj.bias", "", "that of a alone"),
+    Wrong(
+        "join_adapters",
+        "bias of up forgotten",
+        "        joined.up_proj.bias.copy_(bias)",
+        "        pass",
+        "starts at zero",
+    ),
+    Wrong(
+        "join_adapters",
+        "bias of down forgotten",
+        "        joined.down_proj.bias.copy_(torch.cat([a.down_proj.bias, b.down_proj.bias]))",
+        "        pass",
+        "starts it at random",
+    ),
+    Wrong(
+        "join_adapters",
+        "matrix not weighed",
+        "torch.cat([w * a.up_proj.weight, (1 - w) * b.up_proj.weight], dim=1)",
+        "torch.cat([a.up_proj.weight, b.up_proj.weight], dim=1)",
+        "only the biases are weighed",
+    ),
+    Wrong(
+        "join_adapters",
+        "order above",
+        "torch.cat([w * a.up_proj.weight, (1 - w) * b.up_proj.weight], dim=1)",
+        "torch.cat([(1 - w) * b.up_proj.weight, w * a.up_proj.weight], dim=1)",
+        "order differs",
+    ),
+    Wrong(
+        "join_adapters",
+        "order of the bias below",
+        "torch.cat([a.down_proj.bias, b.down_proj.bias])",
+        "torch.cat([b.down_proj.bias, a.down_proj.bias])",
+        "not w a(x)",
+    ),
+    Wrong(
+        "join_adapters",
+        "w for both",
+        UP + COPY_UP + BIAS,
+        UP.replace("(1 - w)", "w") + COPY_UP + BIAS.replace("(1 - w)", "w"),
+        "b counts 1 - w",
+    ),
+    Wrong("join_adapters", "a changed in place", "w * a.up_proj.weight", "a.up_proj.weight.mul_(w)", "a was changed"),
+    Wrong("join_adapters", "absolute weight", "w * a.up_proj.weight", "abs(w) * a.up_proj.weight", "right for w"),
+    Wrong(
+        "adapter_fusion",
+        "plain list",
+        "nn.ModuleList(adapters).requires_grad_(False)",
+        "[adapter.requires_grad_(False) for adapter in adapters]",
+        "nn.ModuleList",
+    ),
+    Wrong("adapter_fusion", "adapters train", ".requires_grad_(False)", "", "not frozen"),
+    Wrong("adapter_fusion", "value at random", "        nn.init.eye_(self.value.weight)\n", "", "identity matrix"),
+    Wrong(
+        "adapter_fusion",
+        "query with a bias",
+        "self.query = nn.Linear(n_embd, n_embd, bias=False)",
+        "self.query = nn.Linear(n_embd, n_embd)",
+        "has a bias",
+    ),
+    Wrong("adapter_fusion", "softmax over tokens", "softmax(dim=-1)", "softmax(dim=1)", "over the tokens"),
+    Wrong("adapter_fusion", "softmax over the batch", "softmax(dim=-1)", "softmax(dim=0)", "over the batch"),
+    Wrong("adapter_fusion", "no softmax", "scores.softmax(dim=-1)", "scores", "through a softmax"),
+    Wrong("adapter_fusion", "sigmoid", "scores.softmax(dim=-1)", "scores.sigmoid()", "a sigmoid for each"),
+    Wrong(
+        "adapter_fusion",
+        "scaled by the width",
+        "scores.softmax",
+        "(scores / x.size(-1) ** 0.5).softmax",
+        "no 1/sqrt(d)",
+    ),
+    Wrong("adapter_fusion", "value forgotten", "self.value(z)", "z", "value is not used"),
+    Wrong("adapter_fusion", "key forgotten", "self.key(z)", "z", "W_k is missing"),
+    Wrong("adapter_fusion", "query forgotten", "self.query(x)", "x", "W_q is missing"),
+    Wrong("adapter_fusion", "keys from x", "self.key(z)", "self.key(x).unsqueeze(-2)", "every adapter counts fully"),
+    Wrong("adapter_fusion", "detour again", "return (", "return x + (", "x comes once too often"),
+    Wrong("adapter_fusion", "return forgotten", "return (", "y = (", "forget the return"),
+    Wrong(
+        "attach_houlsby",
+        "zero adapters still",
+        HOULSBY_LOOP,
+        "    Adapter = ZeroAdapter\n" + HOULSBY_LOOP,
+        "both projections are zero",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "shared still",
+        FIRST + "\n        block.mlp = " + SECOND,
+        "AdaptedSublayer(block.attn, Adapter(d, bottleneck).to(model.wte.weight))\n        block.mlp = AdaptedSublayer(block.mlp, block.attn.adapter)",
+        "share one adapter still",
+    ),
+    Wrong("attach_houlsby", "blocks frozen only", "    freeze(model)\n", "    freeze(model.blocks)\n", "trains still"),
+    Wrong("attach_houlsby", "nothing frozen", "    freeze(model)\n", "", "trains still"),
+    Wrong(
+        "attach_houlsby",
+        "frozen at the end",
+        "    for module in",
+        "    freeze(model)\n    for module in",
+        "adapters are frozen",
+    ),
+    Wrong("attach_houlsby", "norms frozen", "module.requires_grad_(True)", "pass", "layer norms are frozen"),
+    Wrong(
+        "attach_houlsby",
+        "the last norm frozen",
+        "in model.modules()",
+        "in model.blocks.modules()",
+        "ln_f is a layer norm",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "norm weights alone",
+        "module.requires_grad_(True)",
+        "module.weight.requires_grad_(True)",
+        "is frozen",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "one adapter for the model",
+        HOULSBY_LOOP,
+        "    one = Adapter(d, bottleneck).to(model.wte.weight)\n"
+        + HOULSBY_LOOP
+        + "        block.attn, block.mlp = AdaptedSublayer(block.attn, one), AdaptedSublayer(block.mlp, one)\n        continue\n",
+        "all places",
+    ),
+    Wrong(
+        "adapter_fusion", "plain mean", "scores.softmax(dim=-1)", "scores.softmax(dim=-1) * 0 + 1 / 3", "count alike"
+    ),
+    Wrong(
+        "adapter_fusion", "detour taken off", "self.value(z)", "self.value(z - x.unsqueeze(-2))", "detour is taken off"
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "a copy",
+        "    freeze(model)",
+        "    model = copy.deepcopy(model)\n    freeze(model)",
+        "in place",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "tiny instead of zero",
+        "    for module in",
+        "    for block in model.blocks:\n        nn.init.normal_(block.mlp.adapter.up_proj.weight, std=1e-3)\n    for module in",
+        "start is not the base",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "features alike",
+        "    for module in",
+        "    for block in model.blocks:\n        for parameter in block.mlp.adapter.down_proj.parameters():\n            nn.init.constant_(parameter, 0.1)\n    for module in",
+        "are all alike",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "one norm a block frozen",
+        "    return model",
+        "    freeze(model.blocks[0].ln_1)\n    return model",
+        "does not train",
+    ),
+]

@@ -1,0 +1,212 @@
+"""Wrong answers that students give to the exercises of lesson 08."""
+
+from wrong_answers.wrong import Wrong
+
+WRONG = [
+    Wrong("predict_ladders", "12 ladders", "ladders = 13", "ladders = 12", "those are 12 ladders"),
+    Wrong("predict_ladders", "biases forgotten", "(768 * width + width)", "768 * width", "forget the biases"),
+    Wrong("predict_ladders", "one ladder", "numbers = ladders * (", "numbers = (", "one ladder"),
+    Wrong("predict_ladders", "bias of the wrong side", "width + width)", "width + 768)", "as the layer has outputs"),
+    Wrong(
+        "predict_ladders", "outputs kept instead of inputs", "1024 * 768 * 2", "1024 * width * 2", "ladders' outputs"
+    ),
+    Wrong("predict_ladders", "bits for bytes", "768 * 2", "768 * 16", "those are bits"),
+    Wrong("predict_ladders", "32 bits", "768 * 2", "768 * 4", "32-bit"),
+    Wrong("predict_ladders", "width multiplied", "768 // 8", "768 * 8", "not wider"),
+    Wrong("predict_ladders", "width divided to a float", "768 // 8", "768 / 8", "whole numbers"),
+    Wrong("predict_ladders", "12 states", "size = ladders *", "size = 12 *", "those are 12 states"),
+    Wrong(
+        "predict_first_step",
+        "everything gets a gradient",
+        "width * 96 + 96",
+        "101126",
+        "how should a gradient come past",
+    ),
+    Wrong("predict_first_step", "nothing gets a gradient", "width * 96 + 96", "0", "gradient of U itself"),
+    Wrong("predict_first_step", "bias forgotten", "width * 96 + 96", "width * 96", "U's bias"),
+    Wrong("predict_first_step", "bias of the narrow side", "* 96 + 96", "* 96 + width", "leads up"),
+    Wrong("predict_first_step", "gates counted", "* 96 + 96", "* 96 + 96 + 6", "nothing reaches them"),
+    Wrong("predict_first_step", "temperature forgotten", "-0.1 / 0.1", "-0.1", "temperature is missing"),
+    Wrong("predict_first_step", "temperature multiplied", "-0.1 / 0.1", "-0.1 * 0.1", "not multiplied"),
+    Wrong("predict_first_step", "sign of the sigmoid", "(-0.1 / 0.1)", "(0.1 / 0.1)", "above 0.5"),
+    Wrong("channel_gate", "gate inverted", "g * s + (1 - g) * read", "(1 - g) * s + g * read", "wrong way round"),
+    Wrong("channel_gate", "temperature forgotten", "self.a / self.temperature", "self.a", "leaves the temperature out"),
+    Wrong("channel_gate", "temperature multiplied", "self.a / self", "self.a * self", "multiplies by the temperature"),
+    Wrong(
+        "channel_gate",
+        "temperature outside the sigmoid",
+        "torch.sigmoid(self.a / self.temperature)",
+        "torch.sigmoid(self.a) / self.temperature",
+        "inside the sigmoid",
+    ),
+    Wrong("channel_gate", "rest of the share forgotten", "(1 - g) * read", "read", "rest of the share"),
+    Wrong("channel_gate", "one gate for all", "(width,), start", "(1,), start", "number for each channel"),
+    Wrong(
+        "channel_gate",
+        "no parameter",
+        "nn.Parameter(torch.full((width,), start))",
+        "torch.full((width,), start)",
+        "nn.Parameter",
+    ),
+    Wrong("channel_gate", "a is the share", "temperature * math.log(share / (1 - share))", "share", "a itself"),
+    Wrong(
+        "channel_gate", "temperature missing at the start", "temperature * math", "math", "at the start the temperature"
+    ),
+    Wrong("channel_gate", "fraction upside down", "share / (1 - share)", "(1 - share) / share", "upside down"),
+    Wrong("channel_gate", "start always 0.5", "torch.full((width,), start)", "torch.zeros(width)", "0.5 still"),
+    Wrong(
+        "channel_gate",
+        "divided by the temperature at the start",
+        "temperature * math.log(share / (1 - share))",
+        "math.log(share / (1 - share)) / temperature",
+        "divided by the temperature",
+    ),
+    Wrong("channel_gate", "log of the share alone", "share / (1 - share)", "share", "not the inverse"),
+    Wrong("skipping_ladder", "layers counted from 0", ", start=1", "", "counted from 1"),
+    Wrong(
+        "skipping_ladder",
+        "input of the block instead of its output",
+        "h = block(h)  # (B, T, d): the output of block i\n"
+        "                if i in self.layers:\n"
+        "                    states.append(h)",
+        "if i in self.layers:\n                    states.append(h)\n                h = block(h)",
+        "must read its output",
+    ),
+    Wrong("skipping_ladder", "embeddings not read", "states = [h]", "states = []", "embeddings are missing"),
+    Wrong("skipping_ladder", "all states kept", "if i in self.layers:", "if True:", "all states"),
+    Wrong(
+        "skipping_ladder",
+        "last state read for the last state",
+        "return states, h  #",
+        "return states, states[-1]  #",
+        "not the last one that is read",
+    ),
+    Wrong("skipping_ladder", "no wall", "with torch.no_grad():  #", "if True:  #", "in the graph"),
+    Wrong(
+        "skipping_ladder",
+        "detached afterwards",
+        """        with torch.no_grad():  # the wall: nothing in here is recorded, whatever trains
+            h = self.base.embed(idx)  # (B, T, d)
+            states = [h]
+            for i, block in enumerate(self.base.blocks, start=1):
+                h = block(h)  # (B, T, d): the output of block i
+                if i in self.layers:
+                    states.append(h)
+        return states, h  #""",
+        """        h = self.base.embed(idx)
+        states = [h.detach()]
+        for i, block in enumerate(self.base.blocks, start=1):
+            h = block(h)
+            if i in self.layers:
+                states.append(h.detach())
+        return states, h.detach()  #""",
+        "cut afterwards",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "no graph anywhere",
+        "    def forward(self, idx: Tensor)",
+        "    @torch.no_grad()\n    def forward(self, idx: Tensor)",
+        "nothing can be trained",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "stops at the last rung",
+        "enumerate(self.base.blocks, start=1)",
+        "enumerate(self.base.blocks[: self.layers[-1]], start=1)",
+        "not the last one that is read",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "gate inverted",
+        "g * s + (1 - g) * ladder(h)",
+        "(1 - g) * s + g * ladder(h)",
+        "wrong way round",
+    ),
+    Wrong("skipping_ladder", "temperature forgotten", "gate / TEMPERATURE", "gate", "temperature is missing"),
+    Wrong("skipping_ladder", "temperature multiplied", "gate / TEMPERATURE", "gate * TEMPERATURE", "not of a times T"),
+    Wrong(
+        "skipping_ladder",
+        "gate behind the side block",
+        "side(g * s + (1 - g) * ladder(h))",
+        "g * side(s) + (1 - g) * ladder(h)",
+        "not behind it",
+    ),
+    Wrong("skipping_ladder", "the student alone", "last + self.up_proj(s)", "self.up_proj(s)", "student alone"),
+    Wrong("skipping_ladder", "the student forgotten", "last + self.up_proj(s)", "last", "no say"),
+    Wrong(
+        "skipping_ladder",
+        "last read state added",
+        "last + self.up_proj(s)",
+        "states[-1] + self.up_proj(s)",
+        "it must be h_L",
+    ),
+    Wrong(
+        "mended_forward",
+        "gate still inverted",
+        "g * s + (1 - g) * ladder(h)",
+        "g * ladder(h) + (1 - g) * s",
+        "wrong way round",
+    ),
+    Wrong(
+        "mended_forward",
+        "sign of the gate turned twice",
+        "torch.sigmoid(gate / TEMPERATURE)  # one number",
+        "1 - torch.sigmoid(gate / TEMPERATURE)",
+        "wrong way round",
+    ),
+    Wrong(
+        "mended_forward",
+        "blocks still recorded",
+        "        with torch.no_grad():\n            h = block(h)",
+        "        if True:\n            h = block(h)",
+        "through which door",
+    ),
+    Wrong(
+        "mended_forward",
+        "embeddings still recorded",
+        "    with torch.no_grad():\n        h = base.embed(idx)",
+        "    if True:\n        h = base.embed(idx)",
+        "through the first ladder",
+    ),
+    Wrong(
+        "mended_forward",
+        "detached after each block",
+        "        with torch.no_grad():\n            h = block(h)",
+        "        if True:\n            h = block(h).detach()",
+        "cutting afterwards",
+    ),
+    Wrong(
+        "mended_forward",
+        "head under no_grad",
+        "    return base.unembed(",
+        "    with torch.no_grad():\n        return base.unembed(",
+        "nothing trains",
+    ),
+    Wrong(
+        "mended_forward",
+        "side detached too",
+        "adapted.up_proj(s))",
+        "adapted.up_proj(s.detach()))",
+        "too much is detached",
+    ),
+    Wrong(
+        "mended_forward", "last state dropped", "h + adapted.up_proj(s)", "adapted.up_proj(s)", "last state got lost"
+    ),
+    Wrong("mended_forward", "temperature dropped", "gate / TEMPERATURE", "gate", "temperature got lost"),
+    Wrong(
+        "mended_forward",
+        "half and half",
+        "torch.sigmoid(gate / TEMPERATURE)  # one number",
+        "0.5 + 0 * gate",
+        "every gate is at 0.5",
+    ),
+    Wrong("mended_forward", "the base alone", "h + adapted.up_proj(s)", "h", "the student got lost"),
+    Wrong(
+        "mended_forward",
+        "the lesson called",
+        "return base.unembed(h + adapted.up_proj(s))",
+        "return adapted(idx)",
+        "lesson's forward pass",
+    ),
+]

@@ -1,0 +1,368 @@
+"""Wrong answers that students give to the exercises of lesson 09."""
+
+from wrong_answers.wrong import Wrong
+
+WRONG = [
+    # ---- predict_parameters
+    Wrong("predict_parameters", "keys only", "2 * layers * 5 * d", "layers * 5 * d", "one of them is forgotten"),
+    Wrong("predict_parameters", "prefix in one layer", "2 * layers * 5 * d", "2 * 5 * d", "that is one layer"),
+    Wrong("predict_parameters", "a soft prompt", "2 * layers * 5 * d", "5 * d", "soft prompt"),
+    Wrong("predict_parameters", "heads multiply", "2 * layers * 5 * d", "2 * layers * 5 * d * 16", "do not multiply"),
+    Wrong("predict_parameters", "biases forgotten", "d * 16 + 16 + 16 * d + d", "2 * d * 16", "forget the biases"),
+    Wrong("predict_parameters", "bias of up_proj forgotten", " + 16 * d + d)", " + 16 * d)", "bias of up_proj"),
+    Wrong("predict_parameters", "two a block", "layers * (d * 16", "2 * layers * (d * 16", "two a block"),
+    Wrong("predict_parameters", "one block", "layers * (d * 16", "1 * (d * 16", "one block"),
+    Wrong("predict_parameters", "one matrix", "16 * d + d)", "d)", "two matrices"),
+    Wrong("predict_parameters", "scale counted", "layers * (d * 16", "4 * layers * (d * 16", "adds no numbers"),
+    Wrong("predict_parameters", "scales trained", "16 * d + d)", "16 * d + d + 1)", "does not train"),
+    Wrong("predict_parameters", "swapped", "return prefix, adapters", "return adapters, prefix", "other way round"),
+    # ---- predict_rates
+    Wrong("predict_rates", "Adam upside down", "adam_up = s * rate", "adam_up = rate / s", "upside down"),
+    Wrong("predict_rates", "Adam with the same rate", "adam_up = s * rate", "adam_up = rate", "a quarter as far"),
+    Wrong("predict_rates", "Adam as gradient descent", "adam_up = s * rate", "adam_up = s * s * rate", "Adam divides"),
+    Wrong("predict_rates", "gradient descent as Adam", "plain_up = s * s * rate", "plain_up = s * rate", "Adam's rate"),
+    Wrong("predict_rates", "upside down", "plain_up = s * s * rate", "plain_up = rate / s / s", "upside down"),
+    Wrong("predict_rates", "the same rate", "plain_up = s * s * rate", "plain_up = rate", "at an equal rate"),
+    Wrong(
+        "predict_rates", "down_proj as up_proj", "plain_down = rate", "plain_down = s * rate", "passes through s W_up"
+    ),
+    Wrong("predict_rates", "a guess", "plain_up = s * s * rate", "plain_up = 0.08", "the two runs differ"),
+    # ---- beside_both
+    Wrong(
+        "beside_both",
+        "both read the stream",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x + block.mlp(again) + scale * at_mlp(again)""",
+        """    x = x + block.attn(read) + scale * at_attention(x)
+    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(x)""",
+        "both adapters read the residual stream",
+    ),
+    Wrong("beside_both", "first reads the stream", "at_attention(read)", "at_attention(x)", "what ln_1 gives"),
+    Wrong("beside_both", "second reads the stream", "at_mlp(again)", "at_mlp(x)", "what ln_2 gives"),
+    Wrong("beside_both", "sequential", "at_mlp(again)", "at_mlp(block.mlp(again))", "second adapter reads the feed"),
+    Wrong(
+        "beside_both",
+        "first sequential",
+        "at_attention(read)",
+        "at_attention(block.attn(read))",
+        "reads attention's output",
+    ),
+    Wrong("beside_both", "stale norm", "at_mlp(again)", "at_mlp(read)", "what ln_1 gave"),
+    Wrong(
+        "beside_both", "scale at the second only", "scale * at_attention", "at_attention", "adapter beside attention"
+    ),
+    Wrong(
+        "beside_both",
+        "scale at the first only",
+        "scale * at_mlp",
+        "at_mlp",
+        "scale is missing at the adapter beside the",
+    ),
+    Wrong(
+        "beside_both",
+        "scale on the sublayers too",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x + block.mlp(again) + scale * at_mlp(again)""",
+        """    x = x + scale * (block.attn(read) + at_attention(read))
+    again = block.ln_2(x)
+    return x + scale * (block.mlp(again) + at_mlp(again))""",
+        "multiplies the sublayers too",
+    ),
+    Wrong(
+        "beside_both",
+        "residual missing",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x + block.mlp(again)""",
+        """    x = block.attn(read) + scale * at_attention(read)
+    again = block.ln_2(x)
+    return block.mlp(again)""",
+        "residual",
+    ),
+    Wrong(
+        "beside_both",
+        "first adapter added last",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x +""",
+        """    x = x + block.attn(read)
+    again = block.ln_2(x)
+    return x + scale * at_attention(read) +""",
+        "comes too late",
+    ),
+    Wrong(
+        "beside_both",
+        "second norm too early",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x + block.mlp(again) + scale * at_mlp(again)""",
+        """    early = block.ln_2(x)
+    x = x + block.attn(read) + scale * at_attention(read)
+    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(early)""",
+        "old stream",
+    ),
+    Wrong("beside_both", "x changed in place", "x = x + block.attn(read) +", "x += block.attn(read) +", "in place"),
+    Wrong(
+        "beside_both",
+        "scale on what is read",
+        """    x = x + block.attn(read) + scale * at_attention(read)
+    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
+    again = block.ln_2(x)  # (B, T, d)
+    return x + block.mlp(again) + scale * at_mlp(again)""",
+        """    x = x + block.attn(read) + at_attention(scale * read)
+    again = block.ln_2(x)
+    return x + block.mlp(again) + at_mlp(scale * again)""",
+        "multiplies what the adapters read",
+    ),
+    Wrong(
+        "beside_both",
+        "adapters exchanged",
+        "read = block.ln_1(x)",
+        "at_attention, at_mlp = at_mlp, at_attention\n    read = block.ln_1(x)",
+        "changed places",
+    ),
+    # ---- prefix_afterwards
+    Wrong(
+        "prefix_afterwards",
+        "gate upside down",
+        "a.logsumexp(dim=-1) - b.logsumexp(dim=-1)",
+        "b.logsumexp(dim=-1) - a.logsumexp(dim=-1)",
+        "gate is upside down",
+    ),
+    Wrong("prefix_afterwards", "mask forgotten", ".masked_fill(future, -math.inf)", "", "causal mask"),
+    Wrong(
+        "prefix_afterwards",
+        "mask hides the token itself",
+        ".triu(1)",
+        ".triu(1).logical_or(torch.eye(T).bool())",
+        "part of the attention",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "root forgotten",
+        "T = q.size(-2)",
+        "T, q = q.size(-2), q * math.sqrt(q.size(-1))",
+        "root of head_dim",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "the lesson's line",
+        "torch.sigmoid(a.logsumexp(dim=-1) - b.logsumexp(dim=-1))",
+        "a.exp().sum(dim=-1) / (a.exp().sum(dim=-1) + b.exp().sum(dim=-1))",
+        "exponential of a large score is infinite",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "odds",
+        "torch.sigmoid(a.logsumexp(dim=-1) - b.logsumexp(dim=-1))",
+        "(a.logsumexp(dim=-1) - b.logsumexp(dim=-1)).exp()",
+        "text's part alone",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "keys counted",
+        "torch.sigmoid(a.logsumexp(dim=-1) - b.logsumexp(dim=-1))",
+        "(a.size(-1) / (a.size(-1) + 1 + torch.arange(T))).double().expand(q.shape[:-1])",
+        "counts keys",
+    ),
+    Wrong("prefix_afterwards", "dimension kept", "return mixed, gate", "return mixed, gate[..., None]", "shape"),
+    Wrong(
+        "prefix_afterwards", "order of the result", "return mixed, gate", "return gate, mixed", "the gate is of shape"
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "one gate for all heads",
+        "b.logsumexp(dim=-1))  #",
+        "b.logsumexp(dim=-1)).mean(dim=1, keepdim=True).expand(q.shape[:-1])  #",
+        "each has its own",
+    ),
+    Wrong("prefix_afterwards", "h does not give way", "(1 - gate[..., None]) * h", "h", "give way"),
+    Wrong("prefix_afterwards", "correction not gated", "gate[..., None] * correction", "correction", "not gated"),
+    Wrong(
+        "prefix_afterwards",
+        "sum turned round",
+        "(1 - gate[..., None]) * h + gate[..., None] * correction",
+        "gate[..., None] * h + (1 - gate[..., None]) * correction",
+        "turned round",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "softmax over everything",
+        "a.softmax(dim=-1) @ prefix_v",
+        "torch.cat([a, b], dim=-1).softmax(dim=-1)[..., : a.size(-1)] @ prefix_v",
+        "lambda came in twice",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "values averaged",
+        "a.softmax(dim=-1) @ prefix_v",
+        "prefix_v.mean(dim=1, keepdim=True)",
+        "averaged",
+    ),
+    Wrong(
+        "prefix_afterwards", "softmax over the queries", "a.softmax(dim=-1)", "a.softmax(dim=-2)", "gate is right, but"
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "prefix hidden by the mask",
+        "gate = torch",
+        "a = a.masked_fill(torch.ones(T, a.size(-1)).bool().triu(1), -math.inf)\n    gate = torch",
+        "not the part of the attention",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "future and past exchanged",
+        ".triu(1)",
+        ".tril(-1)",
+        "not the part of the attention",
+    ),
+    Wrong(
+        "prefix_afterwards",
+        "h changed in place",
+        "return mixed, gate",
+        "h.copy_(mixed)\n    return h, gate",
+        "has changed",
+    ),
+    # ---- widen
+    Wrong(
+        "widen",
+        "scale forgotten",
+        "mlp, s = beside.base, beside.scale",
+        "mlp, s = beside.base, 1",
+        "the scale is missing",
+    ),
+    Wrong(
+        "widen",
+        "scale before the bend",
+        """torch.cat([mlp.up_proj.weight, beside.down_proj.weight], dim=0))  # (f + m, d)
+        wide.up_proj.bias.copy_(torch.cat([mlp.up_proj.bias, beside.down_proj.bias]))  # (f + m,)
+        # Each feature's column, in the same order. The scale comes behind the bend, so it fits in here.
+        wide.down_proj.weight.copy_(torch.cat([mlp.down_proj.weight, s * beside""",
+        """torch.cat([mlp.up_proj.weight, s * beside.down_proj.weight], dim=0))
+        wide.up_proj.bias.copy_(torch.cat([mlp.up_proj.bias, s * beside.down_proj.bias]))
+        wide.down_proj.weight.copy_(torch.cat([mlp.down_proj.weight, beside""",
+        "before the bend",
+    ),
+    Wrong("widen", "last bias not scaled", "+ s * beside.up_proj.bias", "+ beside.up_proj.bias", "bias is not scaled"),
+    Wrong("widen", "adapter's last bias lost", " + s * beside.up_proj.bias", "", "adapter's last bias is missing"),
+    Wrong("widen", "the MLP's last bias lost", "mlp.down_proj.bias + s", "s", "own last bias is missing"),
+    Wrong(
+        "widen",
+        "both last biases scaled",
+        "mlp.down_proj.bias + s * beside.up_proj.bias",
+        "s * (mlp.down_proj.bias + beside.up_proj.bias)",
+        "own last bias is scaled",
+    ),
+    Wrong(
+        "widen",
+        "everything scaled",
+        "    return wide",
+        "    wide.down_proj.weight.data[:, : config.n_inner] *= s\n"
+        "    wide.down_proj.bias.data += (s - 1) * mlp.down_proj.bias\n"
+        "    return wide",
+        "MLP's part too",
+    ),
+    Wrong(
+        "widen",
+        "features in two orders",
+        "torch.cat([mlp.down_proj.weight, s * beside.up_proj.weight], dim=1)",
+        "torch.cat([s * beside.up_proj.weight, mlp.down_proj.weight], dim=1)",
+        "keep one order",
+    ),
+    Wrong(
+        "widen",
+        "feature bias forgotten",
+        "torch.cat([mlp.up_proj.bias, beside.down_proj.bias])",
+        "torch.cat([mlp.up_proj.bias, 0 * beside.down_proj.bias])",
+        "bias of the adapter's down_proj",
+    ),
+    Wrong(
+        "widen",
+        "adapter left out",
+        "    return wide",
+        "    return __import__('copy').deepcopy(mlp)",
+        "20 features of the MLP and 3",
+    ),
+    Wrong("widen", "the old module", "    return wide", "    return beside", "return an MLP"),
+    Wrong(
+        "widen",
+        "the old weights scaled in place",
+        "s * beside.up_proj.weight]",
+        "beside.up_proj.weight.mul_(s)]",
+        "beside was changed",
+    ),
+    Wrong(
+        "widen",
+        "last bias shared",
+        "wide.down_proj.bias.copy_(mlp.down_proj.bias + s * beside.up_proj.bias)",
+        "wide.down_proj.bias = mlp.down_proj.bias",
+        "shares weights",
+    ),
+    Wrong(
+        "widen",
+        "adapter's matrices exchanged",
+        "torch.cat([mlp.up_proj.weight, beside.down_proj.weight], dim=0)",
+        "torch.cat([mlp.up_proj.weight, beside.up_proj.weight.T], dim=0)",
+        "does not compute",
+    ),
+    # ---- mended_mam
+    Wrong("mended_mam", "text at position 0", "idx, start=prefix.size(2)", "idx", "begins at position 0"),
+    Wrong("mended_mam", "text one too early", "prefix.size(2)", "prefix.size(2) - 1", "too early"),
+    Wrong(
+        "mended_mam", "still sequential", "adapter.down_proj(read)", "adapter.down_proj(block.mlp(read))", "sequential"
+    ),
+    Wrong("mended_mam", "reads the stream", "adapter.down_proj(read)", "adapter.down_proj(x)", "residual stream"),
+    Wrong(
+        "mended_mam",
+        "reads the stream with the output",
+        "adapter.down_proj(read)",
+        "adapter.down_proj(x + block.mlp(read))",
+        "output in it",
+    ),
+    Wrong(
+        "mended_mam",
+        "scale still inside",
+        """F.gelu(adapter.down_proj(read), approximate="tanh")  # (B, T, bottleneck)
+        # Third: the scale multiplies what comes out. Before the bend it would change the shape of the bend.
+        x = x + block.mlp(read) + scale * adapter""",
+        """F.gelu(scale * adapter.down_proj(read), approximate="tanh")
+        x = x + block.mlp(read) + adapter""",
+        "before the bend",
+    ),
+    Wrong("mended_mam", "scale lost", "scale * adapter.up_proj", "adapter.up_proj", "scale is gone"),
+    Wrong(
+        "mended_mam",
+        "scale twice",
+        "F.gelu(adapter.down_proj",
+        "F.gelu(scale * adapter.down_proj",
+        "counts twice",
+    ),
+    Wrong(
+        "mended_mam",
+        "scale on both",
+        "block.mlp(read) + scale * adapter.up_proj(features)",
+        "scale * (block.mlp(read) + adapter.up_proj(features))",
+        "network's output too",
+    ),
+    Wrong(
+        "mended_mam",
+        "nothing mended",
+        "x = base.embed(idx, start=prefix.size(2))",
+        "return broken_mam(base, adapters, scale, prefix, idx)\n    x = base.embed(idx, start=prefix.size(2))",
+        "still stands before the bend",
+    ),
+    Wrong(
+        "mended_mam",
+        "the bias not scaled",
+        "scale * adapter.up_proj(features)",
+        "scale * adapter.up_proj(features) - (scale - 1) * adapter.up_proj.bias",
+        "away from the lesson",
+    ),
+]

@@ -1,0 +1,168 @@
+"""Wrong answers that students give to the exercises of lesson 10."""
+
+from wrong_answers.wrong import Wrong
+
+WRONG = [
+    Wrong("predict_desk", "the weights train", "trained = D", "trained = N", "they do not train"),
+    Wrong("predict_desk", "weights and sliders train", "trained = D", "trained = N + D", "sliders train alone"),
+    Wrong("predict_desk", "one byte a number", "4 * N * D", "N * D", "one byte a number"),
+    Wrong("predict_desk", "bits for bytes", "4 * N * D", "32 * N * D", "those are bits"),
+    Wrong("predict_desk", "dense entries", "entries = N", "entries = N * D", "that is the dense one"),
+    Wrong("predict_desk", "one column", "entries = N", "entries = N // D", "one column"),
+    Wrong("predict_desk", "an entry a slider", "entries = N", "entries = D", "every weight is wired"),
+    Wrong("predict_desk", "entry of P forgotten", "0.3 * math.sqrt(D / N)", "0.3", "entry of P is missing"),
+    Wrong("predict_desk", "square root forgotten", "math.sqrt(D / N)", "(D / N)", "square root is missing"),
+    Wrong("predict_desk", "entry of the dense P", "math.sqrt(D / N)", "math.sqrt(1 / N)", "dense P's entries"),
+    Wrong("predict_desk", "upside down", "math.sqrt(D / N)", "math.sqrt(N / D)", "upside down"),
+    Wrong("predict_dimensions", "all weights", "first = 25", "first = 200", "far fewer"),
+    Wrong("predict_dimensions", "directions of the solutions", "first = 25", "first = 175", "the solutions have"),
+    Wrong("predict_dimensions", "one more than needed", "first = 25", "first = 26", "as many unknowns as equations"),
+    Wrong("predict_dimensions", "grows with the weights", "second = 25", "second = 75", "more weights do not"),
+    Wrong("predict_dimensions", "sums counted", "third = 20", "third = 25", "say nothing new"),
+    Wrong("predict_dimensions", "sums taken off twice", "third = 20", "third = 15", "still count"),
+    Wrong(
+        "fair_wiring",
+        "sliders drawn, not dealt",
+        "torch.randperm(n, generator=generator) % D",
+        "torch.randint(D, (n,), generator=generator)",
+        "deal them out",
+    ),
+    Wrong(
+        "fair_wiring", "not shuffled", "torch.randperm(n, generator=generator) % D", "torch.arange(n) % D", "in order"
+    ),
+    Wrong(
+        "fair_wiring", "no signs", "2 * torch.randint(2, (n,), generator=generator) - 1", "torch.ones(n)", "same sign"
+    ),
+    Wrong(
+        "fair_wiring",
+        "a sign for each slider",
+        "2 * torch.randint(2, (n,), generator=generator) - 1",
+        "(2 * torch.randint(2, (D,), generator=generator) - 1)[self.slider]",
+        "belongs to the weight",
+    ),
+    Wrong(
+        "fair_wiring",
+        "signs alternate",
+        "2 * torch.randint(2, (n,), generator=generator) - 1",
+        "1 - 2 * (torch.arange(n) % 2)",
+        "drawn at random",
+    ),
+    Wrong(
+        "fair_wiring",
+        "signs 0 and 1",
+        "2 * torch.randint(2, (n,), generator=generator) - 1",
+        "torch.randint(2, (n,), generator=generator)",
+        "exactly one slider",
+    ),
+    Wrong("fair_wiring", "columns not normalised", "sign / counts[self.slider].sqrt()", "sign.float()", "far too long"),
+    Wrong(
+        "fair_wiring",
+        "square root forgotten",
+        "counts[self.slider].sqrt()",
+        "counts[self.slider]",
+        "a length is a square root",
+    ),
+    Wrong("fair_wiring", "entry of the dense P", "counts[self.slider].sqrt()", "math.sqrt(n)", "for a dense P"),
+    Wrong(
+        "fair_wiring",
+        "the average length",
+        "sign / counts[self.slider].sqrt()",
+        "sign * math.sqrt(D / n)",
+        "only on average",
+    ),
+    Wrong(
+        "fair_wiring",
+        "global generator seeded",
+        "generator = torch.Generator().manual_seed(seed)",
+        "generator = torch.manual_seed(seed)",
+        "global generator",
+    ),
+    Wrong("fair_wiring", "seed ignored", "manual_seed(seed)", "manual_seed(0)", "seed gives"),
+    Wrong(
+        "fair_wiring",
+        "drawn anew at each call",
+        "return self.entry * z[self.slider]",
+        "return self.entry * z[torch.randperm(len(self.entry), generator=torch.Generator().manual_seed(torch.seed() % 2**31)) % self.D]",
+        "global generator",
+    ),
+    Wrong(
+        "fair_wiring",
+        "detached",
+        "self.entry * z[self.slider]",
+        "self.entry * z.detach()[self.slider]",
+        "no gradient comes through",
+    ),
+    Wrong("fair_wiring", "pull without signs", "self.entry * v", "self.entry.abs() * v", "forgets the signs"),
+    Wrong(
+        "fair_wiring", "pull without the entries' size", "self.entry * v", "self.entry.sign() * v", "forgets the size"
+    ),
+    Wrong(
+        "fair_wiring",
+        "pull takes the mean",
+        "self.entry * v)",
+        "self.entry * v) / torch.bincount(self.slider)",
+        "takes the mean",
+    ),
+    Wrong(
+        "fair_wiring",
+        "pull overwrites instead of adding",
+        "torch.zeros(self.D).index_add(0, self.slider, self.entry * v)",
+        "torch.zeros(self.D).index_put((self.slider,), self.entry * v)",
+        "not P transposed",
+    ),
+    Wrong("recover_sliders", "lengths forgotten", " / P.square().sum(dim=0)", "", "not enough"),
+    Wrong("recover_sliders", "length for its square", "P.square().sum(dim=0)", "P.norm(dim=0)", "squared length"),
+    Wrong(
+        "recover_sliders", "difference turned", "flat(tuned) - flat(base)", "flat(base) - flat(tuned)", "sign is turned"
+    ),
+    Wrong("recover_sliders", "base not taken off", "flat(tuned) - flat(base)", "flat(tuned)", "take the base off"),
+    Wrong(
+        "recover_sliders", "seed ignored", "SubspaceGPT(base, dimension, seed)", "SubspaceGPT(base, dimension)", "seed"
+    ),
+    Wrong("recover_sliders", "rest is the way", "(moved - P @ z).norm()", "moved.norm()", "rest"),
+    Wrong("recover_sliders", "rest squared", "(moved - P @ z).norm()", "(moved - P @ z).square().sum()", "square root"),
+    Wrong(
+        "recover_sliders",
+        "rest averaged",
+        "(moved - P @ z).norm()",
+        "(moved - P @ z).square().mean().sqrt()",
+        "not a mean",
+    ),
+    Wrong("recover_sliders", "rest is a tensor", ".norm().item()", ".norm()", "a float"),
+    Wrong(
+        "mended_subspace",
+        "random start",
+        "base.wte.weight.new_zeros(dimension)",
+        "torch.randn(dimension).to(base.wte.weight)",
+        "start at zero",
+    ),
+    Wrong(
+        "mended_subspace",
+        "generator lives on",
+        "generator = torch.Generator().manual_seed(self.seed)",
+        "self.g = generator = getattr(self, 'g', torch.Generator().manual_seed(self.seed))",
+        "drawn anew",
+    ),
+    Wrong(
+        "mended_subspace",
+        "global generator",
+        "generator = torch.Generator().manual_seed(self.seed)",
+        "generator = torch.manual_seed(self.seed)",
+        "global generator",
+    ),
+    Wrong("mended_subspace", "always the same seed", "manual_seed(self.seed)", "manual_seed(0)", "use the seed"),
+    Wrong("mended_subspace", "entry of the dense P", "math.sqrt(D / n)", "math.sqrt(1 / n)", "right for a dense P"),
+    Wrong("mended_subspace", "not normalised", " * math.sqrt(D / n)", "", "not normalised at all"),
+    Wrong("mended_subspace", "upside down", "math.sqrt(D / n)", "math.sqrt(n / D)", "upside down"),
+    Wrong("mended_subspace", "square root forgotten", "math.sqrt(D / n)", "(D / n)", "square root is missing"),
+    Wrong("mended_subspace", "divided by sqrt(D)", "* math.sqrt(D / n)", "/ math.sqrt(D)", "far too long"),
+    Wrong("mended_subspace", "signs dropped", "return sign * self.z", "return self.z", "draw a sign"),
+    Wrong("mended_subspace", "base trains too", "base.requires_grad_(False)", "base", "z alone trains"),
+    Wrong(
+        "mended_subspace",
+        "weights not moved",
+        "weight + step.view_as(weight)",
+        "weight + 0 * step.view_as(weight)",
+        "move nothing",
+    ),
+]
