@@ -21,7 +21,8 @@ HEADER = """# The claims, tested
 
 What summaries of parameter-efficient fine-tuning say, in our own words, and what came out when it was tested. Each row points to the
 cell (by its tag) or the test that decides it. Figures are copied from the cells' outputs by `python -m minitransformer claims`; verdicts that
-compare scores rest on three seeds. "At this size" is meant: the bases have 40 thousand to 2.4 million parameters.
+compare scores rest on three seeds. "At this size" means the size of our bases, 40 to 830 thousand parameters, or the size that the claim
+itself names.
 
 {tally}
 """
