@@ -114,6 +114,9 @@ SWEEPS: dict[str, Sweep] = {
     ),
     # Lesson 14: does the gap between a prompt and full fine-tuning close as the base grows?
     "scale_prompt": Sweep([("prompt", {})], ("recall", "compose"), (3e-2, 1e-1), ("nano", "tiny", "small")),
+    "scale_short": Sweep(
+        [("prompt", setting) for setting in lengths(1, 2)], ("recall",), (3e-2, 1e-1), ("nano", "tiny", "small")
+    ),
     "scale_full": Sweep([("full", {})], ("recall", "compose"), (1e-3,), ("nano", "tiny", "small")),
     "intrinsic_dense": Sweep(
         [(method, {"dimension": D}) for method in ("intrinsic", "intrinsic_dense") for D in (30, 100, 300)],
