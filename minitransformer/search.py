@@ -98,13 +98,13 @@ SWEEPS: dict[str, Sweep] = {
             ("lora", {"rank": 32, "alpha": 64.0, "target_modules": ["q_proj", "v_proj"]}),
         ],
         ("learn",),
-        (3e-3, 1e-2),
+        (3e-3, 1e-2, 3e-2),
     ),
     # Lesson 13: who makes the most of sixteen examples?
     "few": Sweep(
         [(method, {}) for method in ("full", "adapter", "prompt", "ia3", "lora")],
         ("recall_few",),
-        (1e-4, 1e-3, 1e-2, 1e-1),
+        (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     ),
     # Lesson 13: few parameters in many places against more in one
     "placement": Sweep(
@@ -115,7 +115,7 @@ SWEEPS: dict[str, Sweep] = {
     # Lesson 14: does the gap between a prompt and full fine-tuning close as the base grows?
     "scale_prompt": Sweep([("prompt", {})], ("recall", "compose"), (3e-2, 1e-1), ("nano", "tiny", "small")),
     "scale_short": Sweep(
-        [("prompt", setting) for setting in lengths(1, 2)], ("recall",), (3e-2, 1e-1), ("nano", "tiny", "small")
+        [("prompt", setting) for setting in lengths(1, 2)], ("recall",), (3e-2, 1e-1, 3e-1), ("nano", "tiny", "small")
     ),
     "scale_full": Sweep([("full", {})], ("recall", "compose"), (1e-3,), ("nano", "tiny", "small")),
     "intrinsic_dense": Sweep(
