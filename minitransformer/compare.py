@@ -106,11 +106,15 @@ def table(rows: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> str:
 
 
 def to_csv(rows: list[dict]) -> str:
-    """Write rows as CSV."""
+    """Write rows as CSV, measurements with four decimals; a learning rate may be smaller than that."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows
+        {
+            key: round(value, 4) if isinstance(value, float) and key != "learning_rate" else value
+            for key, value in row.items()
+        }
+        for row in rows
     )
     return out.getvalue()
