@@ -1,3 +1,4 @@
+import json
 import re
 from itertools import product
 from pathlib import Path
@@ -23,10 +24,17 @@ def test_every_registered_method_is_in_the_recorded_comparison_with_the_budget_o
     assert {(row["task"], row["method"]) for row in rows} == {(task, method) for task in LADDER for method in METHODS}
 
 
-def test_links_of_the_readme_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize("file", ["README.md", "CLAIMS.md"])
+def test_links_lead_somewhere(file):
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("lesson", [path.stem for path in sorted((ROOT / "exercises").glob("*"))])
+def test_lesson_ends_with_a_link_to_its_exercises(lesson):
+    cells = json.loads((ROOT / "notebooks" / f"{lesson}.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert f"](../exercises/{lesson}/{lesson}.ipynb)" in "".join(cells[-1]["source"])
 
 
 def test_every_lesson_is_in_the_readme():
