@@ -107,6 +107,20 @@ WRONG = [
     Wrong("bitfit", "up_proj's bias not counted", "feed_forward = f + d", "feed_forward = d", "up_proj is missing"),
     Wrong(
         "bitfit",
+        "n_inner taken for four widths",
+        "feed_forward = f + d",
+        "feed_forward = 4 * d + d",
+        "use config.n_inner",
+    ),
+    Wrong(
+        "bitfit",
+        "feed-forward not counted",
+        "feed_forward = f + d",
+        "feed_forward = 0",
+        "up_proj and down_proj are missing",
+    ),
+    Wrong(
+        "bitfit",
         "head counted",
         "(attention + feed_forward + norms) + d",
         "(attention + feed_forward + norms) + d + config.vocab_size",
@@ -130,6 +144,13 @@ WRONG = [
         "not torch.equal(end, start[name])",
         "(end - start[name]).abs().mean() > 0.05",
         "leaves out",
+    ),
+    Wrong(
+        "task_vectors",
+        "moved only if far enough",
+        "not torch.equal(end, start[name])",
+        "not torch.allclose(end, start[name])",
+        "leaves out ln_f",
     ),
     Wrong(
         "task_vectors",
@@ -188,9 +209,16 @@ WRONG = [
     Wrong("mended_loss", "graph lost", "targets.flatten())", "targets.flatten()).detach()", "lost its graph"),
     Wrong(
         "mended_loss",
+        "shifted by rolling",
+        "targets = tokens[:, 1:].clone()",
+        "targets, logits = tokens.roll(-1, dims=1), model(tokens)",
+        "no next token to predict",
+    ),
+    Wrong(
+        "mended_loss",
         "shifted the wrong way",
         "targets = tokens[:, 1:].clone()",
         "targets, logits = tokens[:, :-1].clone(), model(tokens)[:, 1:]",
-        "should be",
+        "shifted the wrong way",
     ),
 ]

@@ -46,6 +46,15 @@ WRONG = [
     ),
     Wrong("dora_forward", "wrong axis", ".norm(dim=1)", ".norm(dim=0)", "wrong axis"),
     Wrong("dora_forward", "alpha / rank forgotten", "alpha / lora_A.size(0)", "1", "alpha / rank is missing"),
+    Wrong("dora_forward", "rank forgotten", "alpha / lora_A.size(0)", "alpha", "not divided by the rank"),
+    Wrong("dora_forward", "d_in for the rank", "lora_A.size(0)", "lora_A.size(1)", "divided by d_in"),
+    Wrong(
+        "dora_forward",
+        "V as the matrix",
+        "paths = F.linear(x, weight) + scaling * F.linear(F.linear(x, lora_A), lora_B)",
+        "paths = F.linear(x, weight + scaling * lora_B @ lora_A)",
+        "x is multiplied by V",
+    ),
     Wrong(
         "dora_forward",
         "alpha / rank forgotten in the norm",
@@ -78,7 +87,7 @@ WRONG = [
     Wrong("gradients_by_hand", "V not at length one", "x @ directions.T", "x @ V.T", "this is V itself"),
     Wrong("gradients_by_hand", "not summed", ".sum(dim=0)", "", "sum over the inputs"),
     Wrong("gradients_by_hand", "a mean", ".sum(dim=0)", ".mean(dim=0)", "the gradient is the sum"),
-    Wrong("gradients_by_hand", "wrong axis", "V.norm(dim=1)", "V.norm(dim=0)", "the magnitude"),
+    Wrong("gradients_by_hand", "wrong axis", "V.norm(dim=1)", "V.norm(dim=0)", "lengths of V's columns"),
     Wrong(
         "gradients_by_hand",
         "directions over the wrong axis",
@@ -96,6 +105,9 @@ WRONG = [
     ),
     Wrong("gradients_by_hand", "alpha / r forgotten", "scaling * of_V", "of_V", "alpha / r is missing"),
     Wrong("gradients_by_hand", "m / |V| forgotten", "(magnitude / norm)[:, None] * of", "of", "m / |V| is missing"),
+    Wrong(
+        "gradients_by_hand", "m / |V| on the columns", "(magnitude / norm)[:, None]", "magnitude / norm", "to the rows"
+    ),
     Wrong("gradients_by_hand", "norm forgotten", "(magnitude / norm)[", "magnitude[", "the norm is missing"),
     Wrong("gradients_by_hand", "magnitude forgotten", "(magnitude / norm)[", "(1 / norm)[", "the magnitude is missing"),
     Wrong(
@@ -131,6 +143,13 @@ WRONG = [
         "(self.magnitude / norm)[:, None] * V",
         "self.magnitude * V / norm[:, None]",
         "multiplies the columns",
+    ),
+    Wrong(
+        "mend_dora",
+        "magnitude and norm on the columns",
+        "(self.magnitude / norm)[:, None] * V",
+        "self.magnitude * V / norm",
+        "magnitude and norm have the right numbers",
     ),
     Wrong(
         "mend_dora",

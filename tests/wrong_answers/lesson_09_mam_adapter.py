@@ -7,6 +7,7 @@ WRONG = [
     Wrong("predict_parameters", "keys only", "2 * layers * 5 * d", "layers * 5 * d", "one of them is forgotten"),
     Wrong("predict_parameters", "prefix in one layer", "2 * layers * 5 * d", "2 * 5 * d", "that is one layer"),
     Wrong("predict_parameters", "a soft prompt", "2 * layers * 5 * d", "5 * d", "soft prompt"),
+    Wrong("predict_parameters", "one virtual token", "2 * layers * 5 * d", "2 * layers * d", "one virtual token"),
     Wrong("predict_parameters", "heads multiply", "2 * layers * 5 * d", "2 * layers * 5 * d * 16", "do not multiply"),
     Wrong("predict_parameters", "biases forgotten", "d * 16 + 16 + 16 * d + d", "2 * d * 16", "forget the biases"),
     Wrong("predict_parameters", "bias of up_proj forgotten", " + 16 * d + d)", " + 16 * d)", "bias of up_proj"),
@@ -98,6 +99,13 @@ WRONG = [
     ),
     Wrong(
         "beside_both",
+        "both added behind the block",
+        "read = block.ln_1(x)  # (B, T, d): what attention reads, so its adapter reads it too",
+        "return block(x) + scale * at_attention(block.ln_1(x)) + scale * at_mlp(block.ln_2(x))\n    read = x",
+        "what the block alone gives",
+    ),
+    Wrong(
+        "beside_both",
         "second norm too early",
         """    x = x + block.attn(read) + scale * at_attention(read)
     # The stream has moved, by the first adapter as well. The second norm reads what it is now.
@@ -142,7 +150,7 @@ WRONG = [
         "mask hides the token itself",
         ".triu(1)",
         ".triu(1).logical_or(torch.eye(T).bool())",
-        "part of the attention",
+        "does not see itself",
     ),
     Wrong(
         "prefix_afterwards",
@@ -314,6 +322,7 @@ WRONG = [
     ),
     # ---- mended_mam
     Wrong("mended_mam", "text at position 0", "idx, start=prefix.size(2)", "idx", "begins at position 0"),
+    Wrong("mended_mam", "another size of the prefix", "prefix.size(2)", "len(prefix)", "another size of the prefix"),
     Wrong("mended_mam", "text one too early", "prefix.size(2)", "prefix.size(2) - 1", "too early"),
     Wrong(
         "mended_mam", "still sequential", "adapter.down_proj(read)", "adapter.down_proj(block.mlp(read))", "sequential"

@@ -108,7 +108,14 @@ WRONG = [
         "pull overwrites instead of adding",
         "torch.zeros(self.D).index_add(0, self.slider, self.entry * v)",
         "torch.zeros(self.D).index_put((self.slider,), self.entry * v)",
-        "not P transposed",
+        "does not add up",
+    ),
+    Wrong(
+        "fair_wiring",
+        "pull adds to a copy",
+        "return torch.zeros(self.D).index_add(0, self.slider, self.entry * v)",
+        "out = torch.zeros(self.D)\n        out[self.slider] += self.entry * v\n        return out",
+        "does not add up",
     ),
     Wrong("recover_sliders", "lengths forgotten", " / P.square().sum(dim=0)", "", "not enough"),
     Wrong("recover_sliders", "length for its square", "P.square().sum(dim=0)", "P.norm(dim=0)", "squared length"),
@@ -119,7 +126,7 @@ WRONG = [
     Wrong(
         "recover_sliders", "seed ignored", "SubspaceGPT(base, dimension, seed)", "SubspaceGPT(base, dimension)", "seed"
     ),
-    Wrong("recover_sliders", "rest is the way", "(moved - P @ z).norm()", "moved.norm()", "rest"),
+    Wrong("recover_sliders", "rest is the way", "(moved - P @ z).norm()", "moved.norm()", "how far the weights moved"),
     Wrong("recover_sliders", "rest squared", "(moved - P @ z).norm()", "(moved - P @ z).square().sum()", "square root"),
     Wrong(
         "recover_sliders",
@@ -149,6 +156,27 @@ WRONG = [
         "generator = torch.Generator().manual_seed(self.seed)",
         "generator = torch.manual_seed(self.seed)",
         "global generator",
+    ),
+    Wrong(
+        "mended_subspace",
+        "global generator seeded at the start",
+        "self.seed = seed",
+        "self.seed = torch.manual_seed(seed).initial_seed()",
+        "the constructor draws",
+    ),
+    Wrong(
+        "mended_subspace",
+        "two generators with one seed",
+        "torch.randint(2, (n,), generator=generator)",
+        "torch.randint(2, (n,), generator=torch.Generator().manual_seed(self.seed))",
+        "independent of its slider",
+    ),
+    Wrong(
+        "mended_subspace",
+        "for the base's own number of weights alone",
+        "        D = len(self.z)",
+        "        D, n = len(self.z), sum(weight.numel() for weight in self.base.parameters())",
+        "for any n",
     ),
     Wrong("mended_subspace", "always the same seed", "manual_seed(self.seed)", "manual_seed(0)", "use the seed"),
     Wrong("mended_subspace", "entry of the dense P", "math.sqrt(D / n)", "math.sqrt(1 / n)", "right for a dense P"),
