@@ -21,6 +21,8 @@ COLUMNS = {  # name in the files -> heading and format in the printed table
     "score_max": ("max", "{:.2f}"),
     "score_base": ("base", "{:.2f}"),
     "kept": ("kept", "{:.2f}"),
+    "kept_min": ("min", "{:.2f}"),
+    "kept_max": ("max", "{:.2f}"),
     "kept_base": ("of", "{:.2f}"),
     "step_ms": ("ms/step", "{:.1f}"),
     "latency": ("latency", "{:.2f}x"),
@@ -77,6 +79,7 @@ def summarize(results: list[tuple[Run, dict]], base: dict) -> dict:
     """
     run, first = results[0]
     scores = [result["score"] for _, result in results]
+    kept = [result["kept"] for _, result in results]
     costs = measure_costs(run)
     return {
         "task": run.task,
@@ -87,7 +90,9 @@ def summarize(results: list[tuple[Run, dict]], base: dict) -> dict:
         "score_min": min(scores),
         "score_max": max(scores),
         "score_base": base["score_base"],
-        "kept": statistics.mean(result["kept"] for _, result in results),
+        "kept": statistics.mean(kept),
+        "kept_min": min(kept),
+        "kept_max": max(kept),
         "kept_base": base["kept_base"],
         "step_ms": costs["step_ms"],
         "latency": costs["latency"],

@@ -236,7 +236,15 @@ def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, cap
     table = rows(out / "compare.csv")
     assert [row["task"] for row in table] == ["recall", "learn"]
     expected = {"trained": 25, "percent": 2.5, "score": 0.6, "score_min": 0.5, "score_max": 0.7, "score_base": 0.25}
-    expected |= {"kept": 0.25, "kept_base": 1, "step_ms": 7, "latency": 1.5, "megabytes_for_backward": 2.5}
+    expected |= {
+        "kept": 0.25,
+        "kept_min": 0,
+        "kept_max": 0.5,
+        "kept_base": 1,
+        "step_ms": 7,
+        "latency": 1.5,
+        "megabytes_for_backward": 2.5,
+    }
     for row in table:
         assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
         assert row["mergeable"] == "yes"
