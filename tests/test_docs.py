@@ -61,3 +61,10 @@ def test_recorded_sweep_is_the_one_that_the_command_makes_today(name):
     assert found == set(product(methods, it.tasks, it.bases, it.rates))
     assert len(rows) == len(it.points) * len(it.tasks) * len(it.bases) * len(it.rates)
     assert {row["seeds"] for row in rows} == {it.seeds}
+
+
+def test_every_recorded_file_is_listed_with_its_command():
+    page = (RECORDED.parent / "README.md").read_text(encoding="utf-8")
+    for file in RECORDED.parent.rglob("*.csv"):
+        assert f"`{file.relative_to(RECORDED.parent).as_posix()}`" in page
+    assert all(f"`{name}.csv` | `python -m minitransformer sweep {name} --out" in page for name in SWEEPS)
