@@ -67,6 +67,12 @@ def test_two_loads_share_no_weights():
 # ---- what the default base can do -----------------------------------------------------------------------------------
 
 
+def test_loading_does_not_change_what_is_drawn_next():
+    before = torch.get_rng_state()
+    load_base("tiny")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_without_an_example_the_base_can_but_guess_the_skill():
     accuracies = load_card("tiny")[EXAMPLES]["0"]
     assert accuracies.keys() == SKILLS.keys()

@@ -158,6 +158,12 @@ def test_added_modules_are_named(adapted):
     assert added_modules(adapted) == [f"blocks.{i}.attn.{name}" for i in range(2) for name in ("q_proj", "v_proj")]
 
 
+def test_looking_for_added_modules_does_not_change_what_is_drawn_next(adapted):
+    before = torch.get_rng_state()
+    added_modules(adapted)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_replaced_module_is_not_plain(adapted):
     with pytest.raises(ValueError, match=r"Wrapped attached already \(at 'blocks\.0\.attn\.q_proj'\)"):
         check_plain(adapted)
