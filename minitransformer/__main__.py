@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 
 from minitransformer.checkpoints import base_names, load_base, remedy
-from minitransformer.claims import write_ledger
-from minitransformer.compare import compare
-from minitransformer.diagrams import save_diagrams
-from minitransformer.exercises import progress
+from minitransformer.course.claims import write_ledger
+from minitransformer.course.diagrams import save_diagrams
+from minitransformer.course.exercises import progress
+from minitransformer.course.plots import accuracy_over_parameters, save
+from minitransformer.experiments.compare import compare
+from minitransformer.experiments.runs import TASK_NAMES
+from minitransformer.experiments.search import SWEEPS, search, sweep
 from minitransformer.methods import METHODS
 from minitransformer.pretrain import RECIPES, pretrain
-from minitransformer.runs import TASK_NAMES
-from minitransformer.search import SWEEPS, search, sweep
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER
 from minitransformer.train import choose_device
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.command == "compare":
                 corpus = ["corpus"] if options.corpus else []
                 tasks = [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER)
-                compare(
+                rows = compare(
                     tasks,
                     options.methods,
                     options.seeds,
@@ -116,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
                     options.corpus,
                     jobs,
                 )
+                save(accuracy_over_parameters(rows), options.out / "compare.png")
             elif options.command == "sweep":
                 sweep(options.name, options.out, options.device, jobs)
             else:

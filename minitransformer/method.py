@@ -17,7 +17,7 @@ class Method:
         name: the name to call it by.
         build: (model, **settings) -> adapted model. Freezes the base, adds what trains.
         formula: (config, **settings) -> number of trained parameters, without building anything.
-        learning_rate: the peak rate to train it with, from the search written down in docs/reference/learning_rates.csv.
+        learning_rate: the peak rate to train it with, from the search written down in minitransformer/recorded/learning_rates.csv.
         fold: (adapted) -> plain GPT with the same logits; None where the method cannot be merged.
     """
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minitransformer import claims
-from minitransformer.claims import LEDGER, ROOT, Claim, ledger, measured, read_claims
+from minitransformer.course import claims
+from minitransformer.course.claims import LEDGER, ROOT, Claim, ledger, measured, read_claims
 
 CLAIMS = read_claims()
 

@@ -14,9 +14,10 @@ import torch
 from safetensors import SafetensorError
 
 from minitransformer import __main__ as cli
-from minitransformer import compare, files, runs, search
+from minitransformer import files
 from minitransformer import pretrain as pretrain_module
 from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
+from minitransformer.experiments import compare, runs, search
 from minitransformer.methods import METHODS
 from minitransformer.model import GPTConfig
 from minitransformer.pretrain import RECIPES
@@ -422,7 +423,7 @@ def test_results_of_another_corpus_in_the_same_file_are_not_taken(runner, tmp_pa
 
 CHILD = """
 import signal, sys, time
-from minitransformer import runs
+from minitransformer.experiments import runs
 from minitransformer import train as train_module
 from minitransformer.__main__ import main
 from minitransformer.tasks import LADDER, StringTask

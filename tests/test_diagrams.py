@@ -4,7 +4,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from minitransformer.diagrams import ADDED, FIGURES, MARKS, MEANING, block_diagram, every_method_diagram, save_diagrams
+from minitransformer.course.diagrams import (
+    ADDED,
+    FIGURES,
+    MARKS,
+    MEANING,
+    block_diagram,
+    every_method_diagram,
+    save_diagrams,
+)
 from minitransformer.methods import METHODS
 
 

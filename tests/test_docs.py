@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from minitransformer.compare import table
-from minitransformer.lesson import RECORDED, read_rows, recorded_rows
+from minitransformer.course.lesson import RECORDED, read_rows, recorded_rows
+from minitransformer.experiments.compare import table
+from minitransformer.experiments.search import SWEEPS
 from minitransformer.methods import METHODS
-from minitransformer.search import SWEEPS
 from minitransformer.tasks import LADDER
 
 ROOT = Path(__file__).parents[1]

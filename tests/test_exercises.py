@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minitransformer.exercises import check, check_notebook, progress, read_exercises, run_cells
+from minitransformer.course.exercises import check, check_notebook, progress, read_exercises, run_cells
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "grading"))

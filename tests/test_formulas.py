@@ -10,11 +10,11 @@ from parity import SHAPE, TOLERANCE, check_same_gradients, tokens
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.testing import assert_close
 
+from minitransformer.experiments.variants import attach_intrinsic_dense, attach_lst_alone
 from minitransformer.methods.adapter import attach_adapter
 from minitransformer.methods.intrinsic import attach_intrinsic
 from minitransformer.methods.lst import attach_lst
 from minitransformer.surgery import trainable_state_dict
-from minitransformer.variants import attach_intrinsic_dense, attach_lst_alone
 
 every_precision = pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCE.items(), ids=str)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from minitransformer.library import (
+from minitransformer.methods import METHODS
+from minitransformer.methods.library import (
     LoRAMixture,
     MixedPromptGPT,
     factors,
@@ -13,7 +14,6 @@ from minitransformer.library import (
     stacked,
     swap,
 )
-from minitransformer.methods import METHODS
 from minitransformer.model import GPT
 from minitransformer.surgery import detach, load_weights, trainable_state_dict
 

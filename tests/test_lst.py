@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minitransformer.experiments.variants import attach_lst_alone, attach_lst_pruned
 from minitransformer.methods.lst import attach_lst, prune_into_side, strongest
-from minitransformer.variants import attach_lst_alone, attach_lst_pruned
 
 SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_inner": 40, "vocab_size": 10}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minitransformer.course.lesson import SEVEN_BILLION
 from minitransformer.generate import generate
-from minitransformer.lesson import SEVEN_BILLION
 from minitransformer.methods import METHODS
 from minitransformer.model import GPT
 from minitransformer.surgery import (

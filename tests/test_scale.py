@@ -6,11 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from minitransformer.checkpoints import load_base
-from minitransformer.lesson import SEVEN_BILLION
-from minitransformer.measure import kept_for_backward
-from minitransformer.methods import METHODS
-from minitransformer.model import GPT, GPTConfig
-from minitransformer.scale import (
+from minitransformer.course.lesson import SEVEN_BILLION
+from minitransformer.experiments.scale import (
     activation_bytes,
     attach_without_memory,
     fused_kernel,
@@ -19,6 +16,9 @@ from minitransformer.scale import (
     step_flops,
     step_flops_by_layer,
 )
+from minitransformer.measure import kept_for_backward
+from minitransformer.methods import METHODS
+from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import MATRICES, count_parameters
 
 QV = ("q_proj", "v_proj")

@@ -5,11 +5,11 @@ import csv
 import pytest
 import torch
 
-from minitransformer import serving
-from minitransformer.lesson import RECORDED, read_rows
-from minitransformer.library import LoRAMixture
+from minitransformer.course.lesson import RECORDED, read_rows
+from minitransformer.experiments import serving
+from minitransformer.experiments.serving import PROMPTED, SEQUENCE, CuedTask, MixedTask, held_out, mixed_accuracies
 from minitransformer.methods import METHODS
-from minitransformer.serving import PROMPTED, SEQUENCE, CuedTask, MixedTask, held_out, mixed_accuracies
+from minitransformer.methods.library import LoRAMixture
 from minitransformer.surgery import trainable_state_dict
 from minitransformer.tasks import IGNORE, SEMICOLON, StringTask, add_one, reverse
 from minitransformer.train import train

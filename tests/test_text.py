@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from minitransformer.runs import find_task
+from minitransformer.experiments.runs import find_task
 from minitransformer.text import (
     CODE,
     DOCS,

@@ -1,13 +1,11 @@
-"""The course's figures, one function each. A method has the same colour and marker everywhere."""
+"""Figures of what runs gave and of what methods cost, one function each. A method has the same colour and marker everywhere."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -209,84 +207,6 @@ def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "hel
     return figure
 
 
-def attention_maps(weights: Tensor, labels: Sequence[str], extra_keys: Sequence[str] = ()) -> Figure:
-    """Attention weights (n_head, T, S): a panel a head, queries down, keys across.
-
-    Args:
-        weights: of one block and one sequence.
-        labels: of the T tokens.
-        extra_keys: labels of the S - T keys before those of the tokens, which have no queries; a line parts them off.
-    """
-    keys = [*extra_keys, *labels]
-    figure = new_figure(3.2 * len(weights), 3.6 if not extra_keys else 1.5 + 2.3 * len(labels) / len(keys))
-    panels = figure.subplots(1, len(weights), squeeze=False)
-    for head, (panel, values) in enumerate(zip(panels[0], weights, strict=True)):
-        image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
-        panel.set(title=f"head {head}", xlabel="key (what is looked at)")
-        panel.set_xticks(range(len(keys)), keys, fontsize=7)
-        panel.set_yticks(range(len(labels)), labels, fontsize=7)
-        if extra_keys:
-            panel.axvline(len(extra_keys) - 0.5, color="white", linewidth=1)
-    panels[0][0].set_ylabel("query (who looks)")
-    figure.colorbar(image, ax=panels[0], label="attention weight", shrink=0.8)
-    return figure
-
-
-def cosines(panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Cosines between trained vectors (down) and token embeddings (across), a panel a run; a ring marks the nearest.
-
-    Args:
-        panels: title -> cosines, (p, vocab_size).
-        rows: labels of the trained vectors.
-        columns: labels of the tokens.
-    """
-    figure = new_figure(3.4 * len(panels) + 0.8, 3.8)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
-        image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
-        nearest = values.argmax(dim=1)
-        axes.scatter(nearest, range(len(values)), s=70, facecolors="none", edgecolors="black", linewidths=1.5)
-        axes.set(title=title, xlabel="token")
-        axes.set_xticks(range(len(columns)), columns)
-        axes.set_yticks(range(len(rows)), rows)
-    all_axes[0].set_ylabel("virtual token, and where it started")
-    figure.colorbar(image, ax=all_axes, label="cosine", shrink=0.8)
-    return figure
-
-
-def random_slices(slices: int = 3) -> Figure:
-    """Random lines through a point in a plane of two weights: they meet a curve of solutions, and miss a single one."""
-    figure = new_figure(9.5, 3.6)
-    grid = torch.linspace(-1.25, 1.25, 201)
-    y, x = torch.meshgrid(grid, grid, indexing="ij")
-    generator = torch.Generator().manual_seed(3)
-    angles = (torch.arange(slices) + torch.rand(slices, generator=generator)) * math.pi / slices
-    way = torch.linspace(-1.6, 1.6, 1601)[:, None]  # places along a line
-    start, solution = torch.tensor([-0.15, -0.3]), torch.tensor([0.65, 0.5])
-    demand = y - 1.6 * x**2 + 0.8  # zero on a curve
-    losses = {
-        "one demand: the solutions form a curve": lambda x, y: (y - 1.6 * x**2 + 0.8).abs(),
-        "two demands: one point is left": lambda x, y: ((x - solution[0]) ** 2 + (y - solution[1]) ** 2).sqrt(),
-    }
-    panels = figure.subplots(1, 2)
-    for panel, (title, loss) in zip(panels, losses.items(), strict=True):
-        shades = panel.contourf(x, y, loss(x, y), levels=torch.linspace(0, 3, 13), cmap="Greys", alpha=0.55)
-        for i, angle in enumerate(angles):
-            line = start + way * torch.stack([angle.cos(), angle.sin()])  # (places, 2)
-            line = line[(line.abs() <= 1.25).all(dim=1)]
-            best = line[loss(*line.T).argmin()]
-            panel.plot(*line.T, color=STYLE["intrinsic"][0], linewidth=1.5, label=None if i else "random line, D = 1")
-            panel.plot(*best, "*", color="#882255", markersize=12, label=None if i else "its best place")
-        panel.plot(*start, "o", color="black", markersize=7, label="the start")
-        panel.set(title=title, xlabel="first weight", ylabel="second weight", xlim=(-1.25, 1.25), ylim=(-1.25, 1.25))
-    panels[0].contour(x, y, demand, levels=[0], colors="black", linestyles="--", linewidths=1.2)
-    panels[1].plot(*solution, "kx", markersize=9)
-    figure.colorbar(shades, ax=panels[1], label="loss")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3)
-    return figure
-
-
 def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> Figure:
     """Bars of the bytes that a training step keeps for backward, the most on top.
 
@@ -306,89 +226,6 @@ def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> F
         axes.text(share, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="kept for backward, as a part of full fine-tuning", xlim=(0, 1.1 * max(shares.values())))
-    return figure
-
-
-def ladder_use(gates: Mapping[str, Sequence[float]], cut: Mapping[str, Sequence[float]]) -> Figure:
-    """Gates of a side network (left), and the score left when one rung of the ladder is cut (right).
-
-    Args:
-        gates: task -> g of every layer; 1 listens to the side alone, 0 to the backbone alone.
-        cut: task -> score of the whole, then with the rung of the embeddings cut, then of each block.
-    """
-    figure = new_figure(9.5, 3.4)
-    left, right = figure.subplots(1, 2)
-    lines = [("-", "o", ""), ("--", "s", "//"), (":", "^", "xx")]
-    shades = ["#117733", "#5DA271", "#A9CFB4"]
-    for i, (task, values) in enumerate(gates.items()):
-        dash, marker, _ = lines[i % 3]
-        left.plot(range(1, len(values) + 1), values, dash, marker=marker, color=shades[i % 3], label=task)
-    layers = len(next(iter(gates.values())))
-    left.axhline(0.5, color=BASE, linestyle=":", linewidth=1)
-    left.text(layers, 0.51, "start", color=BASE, ha="right", va="bottom", fontsize=9)
-    left.set(xlabel="side block", ylabel="gate: 0 backbone, 1 side", ylim=(-0.03, 1.03))
-    left.set_xticks(range(1, layers + 1))
-    width = 0.8 / len(cut)
-    for i, (task, scores) in enumerate(cut.items()):
-        places = [x + (i - (len(cut) - 1) / 2) * width for x in range(len(scores))]
-        right.bar(
-            places, scores, 0.9 * width, color=shades[i % 3], hatch=lines[i % 3][2], edgecolor="white", label=task
-        )
-    right.set(ylabel="held-out accuracy", xlabel="rung that is cut", ylim=(0, 1.05))
-    right.set_xticks(range(layers + 2), ["none", "embeddings", *(f"block {i}" for i in range(1, layers + 1))])
-    for axes, columns in ((left, len(gates)), (right, len(cut))):
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
-    return figure
-
-
-def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
-    """Trained factors as the sliders of a mixing desk: a bar a channel from one, where it started, to where it is.
-
-    Args:
-        scales: kind of channel -> factors of each layer, a tensor (channels) a layer; a column a kind, a row a layer.
-    """
-    layers = max(len(tensors) for tensors in scales.values())
-    widths = [max(1.0, tensors[0].numel() / 128) for tensors in scales.values()]
-    figure = new_figure(10, 1.3 * layers + 0.9)
-    panels = figure.subplots(layers, len(scales), sharey=True, squeeze=False, width_ratios=widths)
-    kinds = {"up": STYLE["lora"][0], "down": STYLE["ia3"][0], "flipped": STYLE["adapter"][0]}
-    for column, (kind, tensors) in enumerate(scales.items()):
-        for layer, values in enumerate(tensors):
-            panel = panels[layer][column]
-            for value, color in zip(
-                (values > 1, (0 <= values) & (values <= 1), values < 0), kinds.values(), strict=True
-            ):
-                channels = value.nonzero().flatten()  # (n)
-                panel.bar(channels, values[channels] - 1, bottom=1, width=1.0, color=color, linewidth=0)
-            panel.axhline(1, color="black", linewidth=0.8)
-            panel.axhline(0, color=BASE, linewidth=0.8, linestyle=":")
-            panel.set_xlim(-0.5, len(values) - 0.5)
-        panels[0][column].set_title(kind)
-        panels[-1][column].set_xlabel("channel")
-    for layer in range(layers):
-        panels[layer][0].set_ylabel(f"factor, block {layer}")
-    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=color, label=label) for label, color in kinds.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def length_over_direction(notes: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """How much the rows of each matrix were stretched over how much they were turned, a panel a method, with its trend.
-
-    Args:
-        notes: method -> pairs of a change of direction (1 - cosine) and a change of length, one a matrix and time.
-    """
-    figure = new_figure(3.1 * len(notes) + 0.4, 3.2)
-    panels = figure.subplots(1, len(notes), sharex=True, sharey=True, squeeze=False)[0]
-    for panel, (method, pairs) in zip(panels, notes.items(), strict=True):
-        turned, stretched = (np.log10(values) for values in zip(*pairs, strict=True))
-        panel.plot(10**turned, 10**stretched, linestyle="", markersize=5, alpha=0.6, **method_style(method))
-        trend = np.polynomial.Polynomial.fit(turned, stretched, 1)
-        ends = np.array([turned.min(), turned.max()])
-        panel.plot(10**ends, 10 ** trend(ends), color="black", linewidth=1.2)
-        r = np.corrcoef(turned, stretched)[0, 1]
-        panel.set(title=f"{method}, correlation {r:+.2f}", xscale="log", yscale="log", xlabel="change of direction")
-    panels[0].set_ylabel("change of length")
     return figure
 
 

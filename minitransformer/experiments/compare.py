@@ -6,10 +6,9 @@ import json
 import statistics
 from pathlib import Path
 
+from minitransformer.experiments.runs import Run, execute, forget, measure_costs, plan, score_base
 from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
-from minitransformer.plots import accuracy_over_parameters, save
-from minitransformer.runs import Run, execute, forget, measure_costs, plan, score_base
 
 COLUMNS = {  # name in the files -> heading and format in the printed table
     "task": ("task", "{}"),
@@ -41,7 +40,7 @@ def compare(
     corpus: str | None = None,
     jobs: int = 1,
 ) -> list[dict]:
-    """Run the comparison, print its table, and write compare.csv, compare.json and compare.png into `out`.
+    """Run the comparison, print its table, and write compare.csv and compare.json into `out`.
 
     Returns:
         A row a method and task, with the keys of COLUMNS.
@@ -61,7 +60,6 @@ def compare(
     write_text(
         out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n"
     )
-    save(accuracy_over_parameters(rows), out / "compare.png")
     forget(unfinished, runs)
     return rows
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minitransformer.files import write_text
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLAIMS = ROOT / "docs" / "claims.toml"
 LEDGER = ROOT / "CLAIMS.md"
 VERDICTS = ("holds", "depends", "does not hold at this size", "not testable here")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minitransformer.compare import to_csv
+from minitransformer.experiments.compare import to_csv
+from minitransformer.experiments.runs import Run, describe, execute, forget, plan
 from minitransformer.files import check_writable, write_text
-from minitransformer.runs import Run, describe, execute, forget, plan
 from minitransformer.train import choose_device
 
 # Four rates for each method, half a decade apart. Methods that train inputs, scales or coordinates instead of weight

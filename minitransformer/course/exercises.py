@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-EXERCISES = Path(__file__).parents[1] / "exercises"
+EXERCISES = Path(__file__).parents[2] / "exercises"
 TIME_LIMIT = 120  # seconds for all checks of a notebook; they take a few
 
 
@@ -102,7 +102,7 @@ def check_notebook(notebook: Path, time_limit: float = TIME_LIMIT) -> list[dict]
         ValueError: the file is no notebook of exercises.
     """
     _, tasks = read_exercises(notebook)
-    command = [sys.executable, "-m", "minitransformer.exercises", str(notebook)]
+    command = [sys.executable, "-m", "minitransformer.course.exercises", str(notebook)]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=time_limit)
         lines, why = ended.stdout, (ended.stderr.strip().splitlines() or ["the process ended"])[-1]

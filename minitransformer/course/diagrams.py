@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minitransformer.plots import STYLE, new_figure, save
+from minitransformer.course.plots import STYLE, new_figure, save
 
-FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 FROZEN = "#E6E6E6"
 GREY = "#555555"
 PALE = ("prompt", "ia3", "intrinsic")  # colours that want black letters

@@ -16,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
+from minitransformer.experiments.variants import VARIANTS
 from minitransformer.files import sha256, write_text
 from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
 from minitransformer.method import Method
@@ -25,7 +26,6 @@ from minitransformer.surgery import check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
 from minitransformer.train import choose_device, evaluate, setup, train
-from minitransformer.variants import VARIANTS
 
 MOST_JOBS = 61  # what Windows allows
 TASK_NAMES = (*LADDER, *EXTRA, CODE.name)

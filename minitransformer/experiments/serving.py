@@ -3,7 +3,7 @@
 The tasks of the sequence carry a cue: two tokens in front of the question that say which task is meant. So they do not
 contradict each other, and one model could learn them all: whatever is lost on the way is forgotten, not impossible.
 
-`python -m minitransformer.serving --out docs/reference` repeats what the lesson shows over three seeds.
+`python -m minitransformer.experiments.serving --out minitransformer/recorded` repeats what the lesson shows over three seeds.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from minitransformer.checkpoints import load_base
-from minitransformer.compare import to_csv
+from minitransformer.experiments.compare import to_csv
 from minitransformer.files import check_writable, write_text
-from minitransformer.library import LoRAMixture, MixedPromptGPT, Weights, mix_loras, stacked
 from minitransformer.methods import METHODS
+from minitransformer.methods.library import LoRAMixture, MixedPromptGPT, Weights, mix_loras, stacked
 from minitransformer.model import GPT
 from minitransformer.surgery import detach, load_weights, trainable_state_dict
 from minitransformer.tasks import (
@@ -282,7 +282,7 @@ def routing(seed: int, library: Mapping[str, Weights]) -> list[dict]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train and score everything over several seeds; write continual.csv and routing.csv."""
-    parser = argparse.ArgumentParser(prog="python -m minitransformer.serving", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m minitransformer.experiments.serving", description=main.__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default 3)")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
     options = parser.parse_args(arguments)

@@ -14,7 +14,7 @@ from minitransformer.model import GPTConfig
 from minitransformer.tasks import Task
 from minitransformer.train import History, train
 
-RECORDED = Path(__file__).parents[1] / "docs" / "reference" / "compare.csv"
+RECORDED = Path(__file__).parents[1] / "recorded" / "compare.csv"
 
 # The dimensions of LLaMA-2-7B (Touvron et al. 2023, arXiv:2307.09288). Its feed-forward network has three matrices
 # where ours has two, so the base comes out smaller here; what the methods add to attention is the same.

@@ -1,0 +1,1 @@
+"""What holds the lessons together: helpers, plots and drawings, exercises, the claims ledger."""

@@ -1,0 +1,1 @@
+"""What answers questions: runs, the comparison, searches over rates, sweeps over settings."""
