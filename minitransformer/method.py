@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from torch import nn
 
 from minitransformer.model import GPT, GPTConfig
+from minitransformer.surgery import fingerprint
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What an adapted model knows about itself; it stands in the model's attribute `adaptation`.
+
+    Attributes:
+        method: name of the method that is attached.
+        settings: all of them, defaults too.
+        base: fingerprint of the base's weights as they were when it was attached.
+    """
+
+    method: str
+    settings: dict[str, object]
+    base: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,11 @@ class Method:
         Raises:
             ValueError: a setting is unknown or wrong, or a method is attached already; nothing is changed then.
         """
-        return self.build(model, **self.settings(**settings))
+        complete = self.settings(**settings)
+        base = fingerprint(model.state_dict())
+        adapted = self.build(model, **complete)
+        adapted.adaptation = Adaptation(self.name, complete, base)
+        return adapted
 
     def count(self, config: GPTConfig, **settings: object) -> int:
         """Number of trained parameters, by formula.

@@ -12,7 +12,7 @@ from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import CONTEXT, VOCAB_SIZE, SkillStreams, Task, skill_accuracies
 from minitransformer.text import CODE, DOCS, TEXT_BLOCK, TEXT_VOCAB_SIZE
-from minitransformer.train import evaluate, setup, train
+from minitransformer.train import COSINE, evaluate, setup, train
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dic
         recipe.batch_size,
         recipe.weight_decay,
         recipe.seed,
+        COSINE,
         state_file=state_file,
     )
     measured = quality(model, name)  # before any file is replaced: weights and card must change together

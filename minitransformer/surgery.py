@@ -1,8 +1,9 @@
 """Freezing, swapping modules, counting, and keeping the added weights: what every method does to a model."""
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +25,16 @@ def freeze(model: nn.Module) -> None:
 def count_parameters(model: nn.Module, trainable_only: bool = False) -> int:
     """Count the numbers in the model's parameters, each shared tensor once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A checksum of weights: their names, precisions, shapes and every bit; on the meta device the bits are left out."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)};".encode())
+        if weight.device.type != "meta":
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def added_modules(model: nn.Module) -> list[str]:
@@ -68,6 +79,22 @@ def check_scale(**settings: float) -> None:
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ValueError(f"{name} must be a number above 0, not {value!r}")
+
+
+def check_tokens(model: nn.Module, idx: Tensor, name: str = "tokens") -> None:
+    """Make sure that a model can read these tokens.
+
+    Raises:
+        ValueError: they are no whole numbers, or lie outside the model's vocabulary; `name` says whose they are.
+    """
+    if not isinstance(idx, Tensor) or idx.is_floating_point() or idx.is_complex() or idx.dtype == torch.bool:
+        kind = idx.dtype if isinstance(idx, Tensor) else type(idx).__name__
+        raise ValueError(f"{name} must be a tensor of whole numbers, not {kind}")
+    size = getattr(getattr(model, "config", None), "vocab_size", None)
+    if size is not None and idx.numel() and not 0 <= int(idx.min()) <= int(idx.max()) < size:
+        raise ValueError(
+            f"{name} must be from 0 to {size - 1}, the vocabulary; found {int(idx.min())} to {int(idx.max())}"
+        )
 
 
 def check_targets(target_modules: Sequence[str]) -> None:

@@ -6,12 +6,17 @@ streams of solved examples, each stream by one of four skills that is never name
 of its skills together (compose), and one that it has never seen (learn).
 """
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from minitransformer.surgery import check_tokens
 
 N_SYMBOLS = 8  # the symbols 0 to 7
 LENGTH = 6  # symbols in a question, and in an answer
@@ -29,7 +34,14 @@ class Task(ABC):
     base = "tiny"  # the pretrained model that the task adapts, unless another is asked for
     metric = "accuracy"  # what `score` returns: "accuracy" (more is better) or "bits per character" (less is better)
     batch_size = 32  # sequences a training step
-    steps: int  # training steps that the comparison gives to every method
+    steps: int  # training steps that the comparison gives to every method, at first
+    seed = 0  # of what chance decides in the data: which questions are held out for the score, which few examples there are
+    resumable = True  # whether a batch depends on the generator alone, so that a run can be continued
+
+    @property
+    def identity(self) -> str:
+        """What tells the task from others, for the state of a run."""
+        return self.name
 
     @abstractmethod
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -38,6 +50,24 @@ class Task(ABC):
     @abstractmethod
     def score(self, model: nn.Module) -> float:
         """Measure the model on held-out data."""
+
+    def measures(self, model: nn.Module) -> dict[str, float]:
+        """Everything that is worth recording of the model, its `score` among it."""
+        return {"score": self.score(model)}
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure that the model can read the task's tokens.
+
+        Raises:
+            ValueError: they are no whole numbers, or lie outside the model's vocabulary.
+        """
+        check_tokens(model, self.batch(1, torch.Generator())[0])
+
+    def with_seed(self, seed: int) -> "Task":
+        """The same task with another draw of what chance decides in its data."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
 
 # ---- questions, and which of them are held out ----------------------------------------------------------------------
@@ -133,7 +163,7 @@ class StringTask(Task):
         examples: solved examples set in front of each question (a hard prompt).
     """
 
-    test_size = 256  # held-out questions a score is measured on
+    test_size = 1024  # held-out questions a score is measured on
 
     def __init__(self, name: str, function: Function, steps: int = 0, examples: int = 0) -> None:
         self.name, self.function, self.steps, self.examples = name, function, steps, examples
@@ -153,18 +183,34 @@ class StringTask(Task):
         return next_token_targets(tokens, counts)
 
     def score(self, model: nn.Module) -> float:
-        """Exact match: the part of held-out questions whose whole answer the model generates greedily.
+        """Exact match: the part of held-out questions whose whole answer the model generates greedily."""
+        return self.measures(model)["score"]
 
-        One pass over question and right answer is enough. Greedy generation writes the right answer if and only if
-        the likeliest token is the right one after every beginning of the right answer, by induction over its symbols.
+    def measures(self, model: nn.Module) -> dict[str, float]:
+        """Exact match, and what is not all or nothing.
+
+        One pass over question and right answer is enough for it all. Greedy generation writes the right answer if and
+        only if the likeliest token is the right one after every beginning of the right answer, by induction over its
+        symbols.
+
+        Returns:
+            score: the part of held-out questions whose whole answer the model generates greedily.
+            per_symbol: the part of the symbols that it gets right, the right ones before them given.
+            bits: that it would take to write down a right answer with the model's probabilities, all six symbols.
         """
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(self.seed)
         question = questions(self.test_size, True, generator)
         answer = self.function(question)  # (n, LENGTH)
         tokens = torch.cat([self.prompted(question, generator), solved(question, answer)[:, LENGTH:-2]], dim=1)
         device = next(model.parameters()).device
-        greedy = model(tokens.to(device))[:, -LENGTH:].argmax(dim=-1).cpu()  # (n, LENGTH)
-        return (greedy == answer).all(dim=1).float().mean().item()
+        logits = model(tokens.to(device))[:, -LENGTH:].float().cpu()  # (n, LENGTH, vocab_size)
+        right = logits.argmax(dim=-1) == answer  # (n, LENGTH)
+        nats = F.cross_entropy(logits.flatten(0, 1), answer.flatten()).item()  # a symbol
+        return {
+            "score": right.all(dim=1).float().mean().item(),
+            "per_symbol": right.float().mean().item(),
+            "bits": LENGTH * nats / math.log(2),
+        }
 
 
 class FewExamples(StringTask):
@@ -179,11 +225,16 @@ class FewExamples(StringTask):
 
     def __init__(self, name: str, function: Function, steps: int, n: int) -> None:
         super().__init__(name, function, steps)
-        self.few = questions(n, False, torch.Generator().manual_seed(0))  # (n, LENGTH)
+        self.n = n
+
+    @property
+    def few(self) -> Tensor:
+        """The questions that there are to train on, (n, LENGTH); the seed draws them."""
+        return questions(self.n, False, torch.Generator().manual_seed(self.seed))
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Examples drawn from the few, the answers counting: two tensors (B, EXAMPLE - 2)."""
-        question = self.few[torch.randint(len(self.few), (batch_size,), generator=generator)]  # (B, LENGTH)
+        question = self.few[torch.randint(self.n, (batch_size,), generator=generator)]  # (B, LENGTH)
         tokens = solved(question, self.function(question))[:, :-1]
         return next_token_targets(tokens, torch.arange(EXAMPLE - 1).expand_as(tokens) > LENGTH)
 
@@ -209,7 +260,7 @@ class SkillStreams(Task):
 
     def score(self, model: nn.Module) -> float:
         """Mean accuracy over the four skills with one solved example in front."""
-        return sum(skill_accuracies(model, examples=1).values()) / len(SKILLS)
+        return sum(skill_accuracies(model, 1, self.seed).values()) / len(SKILLS)
 
 
 SKILLS: dict[str, Function] = {
@@ -220,9 +271,10 @@ SKILLS: dict[str, Function] = {
 }
 
 
-def skill_accuracies(model: nn.Module, examples: int) -> dict[str, float]:
-    """Accuracy on each of the base's skills, with solved examples in front of the question."""
-    return {name: StringTask(name, function, examples=examples).score(model) for name, function in SKILLS.items()}
+def skill_accuracies(model: nn.Module, examples: int, seed: int = 0) -> dict[str, float]:
+    """Accuracy on each of the base's skills, with solved examples in front of the held-out questions that a seed draws."""
+    tasks = {name: StringTask(name, function, examples=examples) for name, function in SKILLS.items()}
+    return {name: task.with_seed(seed).score(model) for name, task in tasks.items()}
 
 
 LADDER: dict[str, StringTask] = {

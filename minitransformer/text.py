@@ -99,7 +99,7 @@ class TextTask(Task):
 
     @cached_property
     def splits(self) -> tuple[Tensor, Tensor]:
-        """Training tokens (N,), and held-out windows that do not occur in them, (at most test_size, context + 1)."""
+        """Training tokens (N,), and held-out windows that do not occur in them, (windows, context + 1)."""
         text = self.source() if callable(self.source) else self.source
         tokens = encode(text)
         window = self.context + 1
@@ -113,8 +113,14 @@ class TextTask(Task):
         windows = [row for row in tokens[cut:].unfold(0, window, window) if decode(row) not in seen]
         if not windows:
             raise ValueError(f"the text of task {self.name!r} repeats itself: its last tenth holds nothing new")
+        return tokens[:cut], torch.stack(windows)
+
+    @property
+    def held_out(self) -> Tensor:
+        """The held-out windows of a score, evenly spread, (at most test_size, context + 1); the seed shifts them."""
+        _, windows = self.splits
         every = max(1, len(windows) // self.test_size)
-        return tokens[:cut], torch.stack(windows[::every][: self.test_size])
+        return windows[self.seed % every :: every][: self.test_size]
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Windows from anywhere in the training text: two tensors (B, context)."""
@@ -125,10 +131,14 @@ class TextTask(Task):
 
     def score(self, model: nn.Module) -> float:
         """Mean cross-entropy on the held-out windows, in bits per character."""
-        _, windows = self.splits
-        windows = windows.to(next(model.parameters()).device)
-        logits = model(windows[:, :-1])  # (windows, context, vocab_size)
-        return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()).item() / math.log(2)
+        return self.measures(model)["score"]
+
+    def measures(self, model: nn.Module) -> dict[str, float]:
+        """Bits per character on the held-out windows (as `score` and as `bits`), and the part of characters foreseen."""
+        windows = self.held_out.to(next(model.parameters()).device)
+        logits, wanted = model(windows[:, :-1]).float(), windows[:, 1:]  # (windows, context, vocab_size)
+        bits = F.cross_entropy(logits.flatten(0, 1), wanted.flatten()).item() / math.log(2)
+        return {"score": bits, "per_symbol": (logits.argmax(dim=-1) == wanted).float().mean().item(), "bits": bits}
 
 
 DOCS = TextTask("docs", docs_text, context=TEXT_BLOCK)  # what the base is pretrained on

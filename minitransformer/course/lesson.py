@@ -12,7 +12,7 @@ from minitransformer.checkpoints import load_base
 from minitransformer.method import Method
 from minitransformer.model import GPTConfig
 from minitransformer.tasks import Task
-from minitransformer.train import History, train
+from minitransformer.train import History, log_spaced, train
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "compare.csv"
 
@@ -30,7 +30,7 @@ def fine_tune(
     seed: int = 0,
     **settings: object,
 ) -> tuple[nn.Module, History]:
-    """Attach a method to the task's base and train it as the comparison does, scoring five times on the way.
+    """Attach a method to the task's base and train it as the comparison does, measuring it on the way.
 
     Args:
         method: what to attach.
@@ -48,7 +48,7 @@ def fine_tune(
     steps = task.steps if steps is None else steps
     adapted = method.attach(load_base(task.base, device), **settings)
     rate = method.learning_rate if learning_rate is None else learning_rate
-    return adapted, train(adapted, task, steps, rate, task.batch_size, seed=seed, score_every=max(1, steps // 5))
+    return adapted, train(adapted, task, steps, rate, seed=seed, evaluate_at=log_spaced(steps))
 
 
 def recorded_rows(methods: list[str], tasks: list[str]) -> list[dict]:

@@ -64,7 +64,7 @@ SWEEPS: dict[str, Sweep] = {
     ),
     # Lesson 08: where the side network starts, and what the head reads
     "lst": Sweep(
-        [(method, {"reduction_factor": r}) for method in ("lst", "lst_pruned", "lst_alone") for r in (4, 8)],
+        [(method, {"reduction_factor": r}) for method in ("lst", "lst_pruned", "lst_sum") for r in (4, 8)],
         ("compose",),
         (1e-2,),
     ),

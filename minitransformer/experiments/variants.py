@@ -5,7 +5,7 @@ import torch
 from minitransformer.method import Method
 from minitransformer.methods.adapter import attach_adapter, count_adapter
 from minitransformer.methods.intrinsic import DenseSubspaceGPT, SubspaceGPT, attach_intrinsic, count_intrinsic
-from minitransformer.methods.lst import LadderGPT, SideAloneGPT, attach_lst, count_lst, prune_into_side
+from minitransformer.methods.lst import LadderGPT, SummedLadderGPT, attach_lst, count_lst, prune_into_side, side_config
 from minitransformer.methods.mam import attach_parallel, count_parallel
 from minitransformer.methods.prefix import PrefixedGPT, attach_prefix, count_prefix
 from minitransformer.methods.prompt import PromptedGPT, attach_prompt, count_prompt
@@ -45,25 +45,25 @@ def attach_lst_pruned(model: GPT, reduction_factor: int = 4) -> LadderGPT:
     return prune_into_side(attach_lst(model, reduction_factor))
 
 
-def attach_lst_alone(model: GPT, reduction_factor: int = 4) -> SideAloneGPT:
-    """The paper's output: the head reads the side network alone, which starts as the pruned backbone."""
-    adapted = attach_lst(model, reduction_factor)
-    adapted.__class__ = SideAloneGPT
-    adapted.up_proj.reset_parameters()  # zero would leave the head nothing to read
-    return prune_into_side(adapted)
-
-
-def attach_intrinsic_dense(model: GPT, dimension: int = 100) -> DenseSubspaceGPT:
-    """A subspace with a dense projection."""
-    count_intrinsic(model.config, dimension)
+def attach_lst_sum(model: GPT, reduction_factor: int = 4) -> SummedLadderGPT:
+    """The head reads the sum of the backbone's last state and the side's."""
+    side = side_config(model.config, reduction_factor)
     check_plain(model)
     freeze(model)
-    return DenseSubspaceGPT(model, dimension)
+    return SummedLadderGPT(model, side).to(model.wte.weight)
 
 
-def attach_intrinsic_random(model: GPT, dimension: int = 1000) -> SubspaceGPT:
+def attach_intrinsic_dense(model: GPT, dimension: int = 100, seed: int = 0) -> DenseSubspaceGPT:
+    """A subspace with a dense projection."""
+    count_intrinsic(model.config, dimension, seed)
+    check_plain(model)
+    freeze(model)
+    return DenseSubspaceGPT(model, dimension, seed)
+
+
+def attach_intrinsic_random(model: GPT, dimension: int = 1000, seed: int = 0) -> SubspaceGPT:
     """A subspace through random weights, of the same dimensions: what pretraining is worth."""
-    return attach_intrinsic(GPT(model.config).to(model.wte.weight), dimension)
+    return attach_intrinsic(GPT(model.config).to(model.wte.weight), dimension, seed)
 
 
 VARIANTS: dict[str, Method] = {
@@ -71,7 +71,7 @@ VARIANTS: dict[str, Method] = {
     "prompt_random": Method("prompt_random", attach_prompt_random, count_prompt, learning_rate=1e-1),
     "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
     "lst_pruned": Method("lst_pruned", attach_lst_pruned, count_lst, learning_rate=1e-2),
-    "lst_alone": Method("lst_alone", attach_lst_alone, count_lst, learning_rate=1e-2),
+    "lst_sum": Method("lst_sum", attach_lst_sum, count_lst, learning_rate=1e-2),
     "parallel": Method("parallel", attach_parallel, count_parallel, learning_rate=1e-2),
     "intrinsic_dense": Method("intrinsic_dense", attach_intrinsic_dense, count_intrinsic, learning_rate=1e-1),
     "intrinsic_random": Method("intrinsic_random", attach_intrinsic_random, count_intrinsic, learning_rate=3e-1),

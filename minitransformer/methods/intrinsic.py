@@ -68,25 +68,28 @@ class DenseSubspaceGPT(SubspaceGPT):
         return self.P @ self.z
 
 # %% ../../notebooks/10_intrinsic_dimension.ipynb #cd7bf671
-def attach_intrinsic(model: GPT, dimension: int = 1000) -> SubspaceGPT:
+def attach_intrinsic(model: GPT, dimension: int = 1000, seed: int = 0) -> SubspaceGPT:
     """Freeze the model and let its weights move in a random subspace.
 
     Args:
         model: a plain GPT; it becomes the `base` of the result.
         dimension: of the subspace, D.
+        seed: which of the random subspaces.
 
     Raises:
-        ValueError: the dimension is wrong, or a method is attached already; the model is unchanged then.
+        ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
-    count_intrinsic(model.config, dimension)
+    count_intrinsic(model.config, dimension, seed)
     check_plain(model)
     freeze(model)
-    return SubspaceGPT(model, dimension)
+    return SubspaceGPT(model, dimension, seed)
 
 
-def count_intrinsic(config: GPTConfig, dimension: int) -> int:
-    """Trained parameters: D."""
+def count_intrinsic(config: GPTConfig, dimension: int, seed: int = 0) -> int:
+    """Trained parameters: D. The seed chooses the subspace and is no parameter."""
     check_positive(dimension=dimension)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
     return dimension
 
 

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['TEMPERATURE', 'METHOD', 'LadderGPT', 'side_config', 'attach_lst', 'count_lst', 'strongest', 'written', 'read',
-           'prune_linear', 'prune_block', 'prune_into_side', 'SideAloneGPT']
+           'prune_linear', 'prune_block', 'prune_into_side', 'SummedLadderGPT']
 
 # %% ../../notebooks/08_ladder_side_tuning.ipynb #c53a0958
 import torch
@@ -18,8 +18,7 @@ TEMPERATURE = 0.1  # of the gates, the paper's
 class LadderGPT(nn.Module):
     """A frozen GPT and a narrow one beside it that reads each of its layers (Sung et al. 2022, arXiv:2206.06522, section 3).
 
-    The side's last state, widened again, is added to the backbone's before the final norm. (In the paper it stands
-    alone there; with our sum and a zero `up_proj` the start is the base.)
+    The frozen head reads the side's last state, widened again, and nothing else. So the start is not the base.
 
     Args:
         base: the frozen backbone.
@@ -35,8 +34,6 @@ class LadderGPT(nn.Module):
         self.gates = nn.Parameter(torch.zeros(n_layer))  # sigmoid(0) = 0.5: half side, half backbone
         self.side = nn.ModuleList(Block(side) for _ in range(n_layer))
         self.up_proj = nn.Linear(side.n_embd, d)
-        nn.init.zeros_(self.up_proj.weight)
-        nn.init.zeros_(self.up_proj.bias)
 
     @torch.no_grad()
     def backbone(self, idx: Tensor) -> list[Tensor]:
@@ -56,8 +53,7 @@ class LadderGPT(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
-        states = self.backbone(idx)
-        return self.base.unembed(states[-1] + self.up_proj(self.climb(states)))
+        return self.base.unembed(self.up_proj(self.climb(self.backbone(idx))))
 
 # %% ../../notebooks/08_ladder_side_tuning.ipynb #2cf51ee6
 def side_config(config: GPTConfig, reduction_factor: int) -> GPTConfig:
@@ -175,9 +171,15 @@ def prune_into_side(adapted: LadderGPT) -> LadderGPT:
     return adapted
 
 
-class SideAloneGPT(LadderGPT):
-    """The paper's output: the frozen head reads the side network alone."""
+class SummedLadderGPT(LadderGPT):
+    """A variant: the head reads the sum of the backbone's last state and the side's. It starts as the base."""
+
+    def __init__(self, base: GPT, side: GPTConfig) -> None:
+        super().__init__(base, side)
+        nn.init.zeros_(self.up_proj.weight)
+        nn.init.zeros_(self.up_proj.bias)
 
     def forward(self, idx: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
-        return self.base.unembed(self.up_proj(self.climb(self.backbone(idx))))
+        states = self.backbone(idx)
+        return self.base.unembed(states[-1] + self.up_proj(self.climb(states)))
