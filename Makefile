@@ -44,7 +44,7 @@ lint: $(DEV) ## check style and formatting
 clean: ## remove the environment and the results
 	rm -rf .venv results
 
-$(STUDENT): requirements.txt pyproject.toml
+$(STUDENT): requirements.txt minitransformer/tested_versions.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt
