@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -26,11 +28,34 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `file` at the end; when anything goes wrong, `file` stays as it was.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
+    """
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, file)
+    try:
+        yield partial
+        os.replace(partial, file)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError | SafetensorError):
+            why = getattr(error, "strerror", None) or error
+            raise OSError(f"{file} cannot be written ({why}); make room there or choose another folder") from None
+        raise
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with whole(file) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_safetensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
@@ -39,13 +64,12 @@ def write_safetensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str
     Raises:
         OSError: the file cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    try:
+    with whole(file) as partial:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # what everybody may do with a new file here; safetensors would hide it from all
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
-    except SafetensorError as error:
-        raise OSError(f"{file} cannot be written ({error}); is there room on the disk?") from None
-    os.replace(partial, file)
+        partial.chmod(mode)
 
 
 def sha256(file: Path) -> str:

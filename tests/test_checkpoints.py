@@ -2,10 +2,12 @@ import hashlib
 import json
 import shutil
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
 
+from minitransformer import checkpoints
 from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
 from minitransformer.surgery import check_plain, count_parameters
 from minitransformer.tasks import SKILLS, skill_accuracies
@@ -91,7 +93,7 @@ def test_one_example_tells_the_base_which_skill_is_meant(examples):
 @pytest.mark.parametrize("examples", [0, 1])
 def test_shipped_weights_do_what_the_card_says(examples):
     measured = skill_accuracies(load_base("tiny"), examples)
-    assert measured == pytest.approx(load_card("tiny")[EXAMPLES][str(examples)], abs=0.02)
+    assert measured == pytest.approx(load_card("tiny")[EXAMPLES][str(examples)], abs=0.04)  # of other questions
 
 
 # ---- damage ---------------------------------------------------------------------------------------------------------
@@ -113,16 +115,91 @@ def test_undamaged_copy_loads(folder):
     load_base("tiny", folder=folder)
 
 
-@pytest.mark.parametrize("name", ["huge", "", "TINY", "../pretrained/tiny", "tiny.json"])
+@pytest.mark.parametrize("name", ["huge", "", "TINY", "./TINY", "tiny.pt", "more/../huge.json"])
 def test_unknown_base_is_an_error_that_names_those_that_are_there(folder, name):
+    (folder / "more").mkdir()
     for load in (load_card, load_base):
-        with pytest.raises(ValueError, match=rf"there is no base '{name}'; there are: tiny$"):
+        with pytest.raises(
+            ValueError, match=rf"there is no base '{Path(name).name.removesuffix('.json')}' in .*; there are: tiny \("
+        ):
             load(name, folder=folder)
+
+
+def test_unknown_base_of_the_course_is_an_error_that_tells_of_paths():
+    with pytest.raises(ValueError, match=r"no base 'pt'; there are: .*tiny.*\(.* by their path, as in bases/tiny\)"):
+        load_base("pt")
 
 
 def test_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="there are: none"):
         load_base("tiny", folder=tmp_path / "nowhere")
+
+
+# ---- a base of one's own --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_base(tmp_path, monkeypatch):
+    """Another base called `tiny`, narrower, in the folder `pt` of the current folder."""
+    (tmp_path / "pt").mkdir()
+    for file in FOLDER.glob("nano.*"):
+        shutil.copy(file, tmp_path / "pt" / f"tiny{file.suffix}")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["pt/tiny", "pt/tiny.json", "./pt/tiny.safetensors", Path("pt/tiny"), "pt/../pt/tiny"], ids=str
+)
+def test_path_of_its_files_names_a_base(other_base, name):
+    assert load_base(name).config.n_embd == load_card(name)["config"]["n_embd"] == 32
+
+
+def test_whole_path_names_a_base_too(other_base, tmp_path):
+    assert load_base(str(tmp_path / "pt" / "tiny")).config.n_embd == 32
+
+
+def test_file_in_the_current_folder_names_a_base(other_base, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path / "pt")
+    assert load_base("tiny.safetensors").config.n_embd == load_base("./tiny").config.n_embd == 32
+    assert load_base("tiny").config.n_embd == 64  # a bare name is one of the course's own
+
+
+@pytest.mark.parametrize("folder", ["pt", "./pt", Path("pt")], ids=repr)
+def test_folder_is_a_string_or_a_path(other_base, folder):
+    assert load_base(folder=folder).config.n_embd == 32
+    assert base_names(folder) == ["tiny"]
+
+
+def test_damage_elsewhere_is_mended_elsewhere(other_base):
+    Path("pt/tiny.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"pretrain tiny --out pt`$"):
+        load_base("pt/tiny")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", torch.device("cuda"), "mps"], ids=str)
+@pytest.mark.skipif("torch.cuda.is_available() or torch.backends.mps.is_available()")
+def test_device_that_is_not_there_is_an_error_that_says_what_is(device):
+    with pytest.raises(ValueError, match=rf"device '{device}' cannot be used \(.*\); device='cpu' is always there"):
+        load_base("nano", device)
+
+
+@pytest.mark.parametrize("ending", [".json", ".safetensors"])
+def test_file_that_may_not_be_read_is_not_called_damaged(folder, monkeypatch, ending):
+    """Without file permissions, which do not bind the user root."""
+    real = Path.read_bytes
+
+    def read_bytes(file):
+        if file.suffix == ending:
+            raise PermissionError(13, "Permission denied", str(file))
+        return real(file)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(ValueError, match=rf"tiny{ending} cannot be read \(Permission denied\); check who") as raised:
+        load_base("tiny", folder=folder)
+    assert "damaged" not in str(raised.value)
+
+
+# ---- damage ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -142,7 +219,9 @@ def test_empty_folder_is_an_error(tmp_path):
 def test_damaged_weights_are_an_error_that_names_the_file_and_the_remedy(folder, damage):
     file = folder / "tiny.safetensors"
     damage(file)
-    with pytest.raises(ValueError, match=rf"{file} is .*damaged.*python -m minitransformer pretrain tiny"):
+    with pytest.raises(
+        ValueError, match=rf"{file} is (damaged|missing).*python -m minitransformer pretrain tiny --out {folder}`"
+    ):
         load_base("tiny", folder=folder)
 
 
@@ -185,7 +264,14 @@ def test_damaged_card_is_an_error_that_names_the_file_and_the_remedy(folder, dam
         load_base("tiny", folder=folder)
 
 
-def test_remedy_names_a_folder_of_the_repository(folder):
-    (folder / "tiny.safetensors").unlink()
-    with pytest.raises(ValueError, match="git checkout -- minitransformer/pretrained"):
-        load_base("tiny", folder=folder)
+@pytest.mark.parametrize("git", [True, False])
+def test_remedy_for_a_shipped_base_depends_on_where_it_came_from(tmp_path, monkeypatch, git):
+    shipped = tmp_path / "minitransformer" / "pretrained"
+    shipped.mkdir(parents=True)
+    shutil.copy(FOLDER / "tiny.json", shipped)
+    monkeypatch.setattr(checkpoints, "FOLDER", shipped)
+    if git:
+        (tmp_path / ".git").mkdir()
+    remedy = "git checkout -- minitransformer/pretrained" if git else "install minitransformer anew"
+    with pytest.raises(ValueError, match=f"is missing; .*{remedy}"):
+        load_base("tiny", folder=shipped)
