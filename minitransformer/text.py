@@ -6,6 +6,7 @@ technical English). Adapting it to source code from the standard library is the 
 
 import math
 import sysconfig
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from minitransformer.tasks import Task
 # Characters are ASCII: token 0 is the line break, tokens 1 to 95 are the printable characters from " " to "~".
 TEXT_VOCAB_SIZE = 96
 UNKNOWN = ord("?") - 31
+UNKNOWN_AT_MOST = 0.01  # part of a text's characters that may become "?"
 TEXT_BLOCK = 128  # block_size of the docs base
 TEXT_CONTEXT = 96  # characters in a window; the block keeps room for virtual tokens
 CODE_MODULES = ("argparse", "ast", "datetime", "dataclasses", "doctest", "inspect", "locale", "mailbox", "optparse")
@@ -26,11 +28,35 @@ CODE_MODULES += ("pdb", "pickle", "pickletools", "platform", "smtplib", "statist
 
 
 def encode(text: str) -> Tensor:
-    """Text to tokens, (N,). Tabs become spaces, characters outside ASCII become "?"."""
-    ascii_text = text.expandtabs(4).encode("ascii", errors="replace")
+    """Text to tokens, (N,). Tabs become spaces, every kind of line end a line break, and what is unknown a "?"."""
+    ascii_text = tidy(text).encode("ascii", errors="replace")
     codes = torch.tensor(bytearray(ascii_text), dtype=torch.long)  # (N,)
     tokens = torch.where((codes >= 32) & (codes < 127), codes - 31, UNKNOWN)
     return tokens.masked_fill(codes == 10, 0)
+
+
+def tidy(text: str) -> str:
+    """Write tabs as spaces, and the line ends of Windows and of old Macs as line breaks."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)
+
+
+def check_characters(text: str, name: str) -> None:
+    """Make sure that nearly all characters of a text have a token: a model of question marks would score well.
+
+    Raises:
+        ValueError: more than UNKNOWN_AT_MOST of them have none; the message names the share and the characters.
+    """
+    text = tidy(text)
+    unknown = Counter({c: n for c, n in Counter(text).items() if c != "\n" and not " " <= c <= "~"})
+    share = unknown.total() / max(1, len(text))
+    if share > UNKNOWN_AT_MOST:
+        often = ", ".join(f"{character!r} ({count:,})" for character, count in unknown.most_common(8))
+        more = f" and {len(unknown) - 8} more kinds" if len(unknown) > 8 else ""
+        raise ValueError(
+            f"the text of task {name!r} has {share:.1%} of characters that the character model does not know: "
+            f"{often}{more}; it knows printable ASCII and the line break. "
+            'Write the text in these (e for é, " for “) or take another one'
+        )
 
 
 def decode(tokens: Tensor) -> str:
@@ -86,7 +112,8 @@ class TextTask(Task):
         context: characters in a window.
 
     Raises:
-        ValueError: (at first use) the text is too short for a training window and a held-out window, or its end only repeats it.
+        ValueError: (at first use) the text has too many characters outside ASCII, is too short for a training window and a
+            held-out window, or its end only repeats it.
     """
 
     base = "docs"
@@ -101,6 +128,7 @@ class TextTask(Task):
     def splits(self) -> tuple[Tensor, Tensor]:
         """Training tokens (N,), and held-out windows that do not occur in them, (windows, context + 1)."""
         text = self.source() if callable(self.source) else self.source
+        check_characters(text, self.name)
         tokens = encode(text)
         window = self.context + 1
         if len(tokens) < 2 * window:

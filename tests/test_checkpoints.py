@@ -96,7 +96,7 @@ def test_shipped_weights_do_what_the_card_says(examples):
     assert measured == pytest.approx(load_card("tiny")[EXAMPLES][str(examples)], abs=0.04)  # of other questions
 
 
-# ---- damage ---------------------------------------------------------------------------------------------------------
+# ---- bases in another folder -----------------------------------------------------------------------------------------
 
 
 def change_card(folder, **changes):

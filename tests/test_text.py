@@ -46,7 +46,11 @@ def test_every_text_encodes_to_tokens_of_the_vocabulary(text):
 
 
 def test_characters_outside_the_vocabulary_become_question_marks():
-    assert decode(encode("naïve → 日本\x07\x7f\r🙂")) == "na?ve ? ??????"
+    assert decode(encode("naïve → 日本\x07\x7f\x0b🙂")) == "na?ve ? ??????"
+
+
+def test_every_kind_of_line_end_is_a_line_break():
+    assert decode(encode("one\r\ntwo\rthree\n\r\n\tfour")) == "one\ntwo\nthree\n\n    four"
 
 
 def test_tabs_become_spaces_up_to_the_next_column():
@@ -91,7 +95,7 @@ def test_held_out_windows_come_from_the_last_tenth_and_do_not_occur_in_the_train
 
 def test_held_out_windows_are_spread_over_the_last_tenth():
     text = random_text(100_000)
-    _, windows = TextTask("t", text, context=20).splits
+    windows = TextTask("t", text, context=20).held_out
     places = [text.index(decode(window)) for window in windows]
     assert len(places) == 64
     assert min(places) < 91_000
@@ -140,7 +144,7 @@ def test_this_python_carries_enough_text(text, word):
 
 @pytest.mark.parametrize("task", [DOCS, CODE], ids=lambda task: task.name)
 def test_shipped_text_tasks_hold_out_new_text(task):
-    training, windows = task.splits
+    training, windows = task.splits[0], task.held_out
     assert windows.shape == (64, task.context + 1)
     seen = decode(training)
     assert not [window for window in map(decode, windows) if window in seen]
@@ -155,9 +159,44 @@ def test_library_without_source_files_is_an_error(monkeypatch, tmp_path):
 # ---- a text of one's own --------------------------------------------------------------------------------------------
 
 
+GREEK = "".join(random.Random(0).choices("αβγδεζηθικλμν", k=3000))
+FRENCH = "Où est passé l'été ? Là-bas, où naît « l'idée ».\n" + random_text(100)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GREEK, r"the text of task 't' has 100.0% of characters .* does not know: 'α' \(\d+\), .* and 5 more kinds; "),
+        (FRENCH, r"6\.7% .*'é' \(4\), 'ù' \(2\), .*Write the text in these \(e for é"),
+        ("\x0b" * 20 + random_text(980), r"2.0% .*'\\x0b' \(20\);"),
+    ],
+    ids=["greek", "french", "control"],
+)
+def test_text_of_other_characters_is_refused_and_not_learnt_as_question_marks(text, message):
+    with pytest.raises(ValueError, match=message):
+        TextTask("t", text, context=20).batch(1, torch.Generator())
+
+
+def test_share_of_unknown_characters_is_refused_above_one_in_a_hundred():
+    TextTask("t", "é" * 10 + random_text(990), context=20).batch(1, torch.Generator())
+    with pytest.raises(ValueError, match=r"1\.1% of characters"):
+        TextTask("t", "é" * 11 + random_text(989), context=20).batch(1, torch.Generator())
+
+
+def test_tabs_and_line_ends_are_no_unknown_characters():
+    text = "".join(f"{word}\t{word}\r\n" for word in (random_text(2, seed) for seed in range(300)))
+    TextTask("t", text, context=20).batch(1, torch.Generator())
+
+
+def test_text_of_question_marks_is_a_text(constant_model):
+    text = "".join(random.Random(0).choices("?!", k=3000))
+    assert TextTask("t", text, context=20).score(constant_model(torch.zeros(96))) == pytest.approx(math.log2(96))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("αβγ".encode() * 200, "the text of task 'corpus' has 100.0% of characters"),
         (None, "cannot be read .*No such file.*check the path"),
         (b"\xff\xfe\x00binary", "is not UTF-8 text; save it as a plain text file"),
         (b"PK\x03\x04\x00\x00" * 100, "is not UTF-8 text"),
@@ -165,7 +204,7 @@ def test_library_without_source_files_is_an_error(monkeypatch, tmp_path):
         (b"x" * 193, "has 193 characters, which is too short: 194 are needed"),
         (b"spam and eggs " * 100, "repeats itself"),
     ],
-    ids=["missing", "not utf-8", "binary", "empty", "too short", "repeats itself"],
+    ids=["greek", "missing", "not utf-8", "binary", "empty", "too short", "repeats itself"],
 )
 def test_unusable_corpus_is_an_error_that_says_why(tmp_path, content, message):
     file = tmp_path / "corpus.txt"
