@@ -272,9 +272,11 @@ SKILLS: dict[str, Function] = {
 
 
 def skill_accuracies(model: nn.Module, examples: int, seed: int = 0) -> dict[str, float]:
-    """Accuracy on each of the base's skills, with solved examples in front of the held-out questions that a seed draws."""
-    tasks = {name: StringTask(name, function, examples=examples) for name, function in SKILLS.items()}
-    return {name: task.with_seed(seed).score(model) for name, task in tasks.items()}
+    """Accuracy on each of the base's skills, with solved examples in front of 256 held-out questions that a seed draws."""
+    tasks = {name: StringTask(name, function, examples=examples).with_seed(seed) for name, function in SKILLS.items()}
+    for task in tasks.values():
+        task.test_size = 256  # 1,024 in all
+    return {name: task.score(model) for name, task in tasks.items()}
 
 
 LADDER: dict[str, StringTask] = {

@@ -77,6 +77,14 @@ class History:
         return [(evaluation["step"], evaluation["score"]) for evaluation in self.evaluations]
 
 
+class Diverged(FloatingPointError):
+    """The loss is no longer a number; `history` holds what was recorded before."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 # ---- the learning rate over the steps ---------------------------------------------------------------------------------
 
 
@@ -211,7 +219,7 @@ def train(
     Raises:
         ValueError: nothing is trainable, a trained weight is in half precision or gets no gradient, a number is out of
             range, the data does not fit the model, or the state belongs to another run.
-        FloatingPointError: the loss is no longer a number; the rate is too high.
+        Diverged: the loss is no longer a number; the rate is too high.
     """
     task = as_task(data)
     task.check(model)
@@ -252,7 +260,7 @@ def train(
         value = loss.item()
         history.seconds += time.perf_counter() - start
         if not math.isfinite(value):
-            raise FloatingPointError(f"train: the loss is {value} at step {step}; try a lower learning rate")
+            raise Diverged(f"train: the loss is {value} at step {step}; try a lower learning rate", history)
         bar.update()
         return value
 

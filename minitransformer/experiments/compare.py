@@ -1,33 +1,33 @@
 """The comparison: every method on every rung, with the same base, the same budget and the same measurements."""
 
-import csv
-import io
 import json
+import math
 import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from minitransformer.experiments.runs import Run, execute, forget, measure_costs, plan, score_base
-from minitransformer.files import check_writable, write_text
-from minitransformer.methods import METHODS
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
 
-COLUMNS = {  # name in the files -> heading and format in the printed table
-    "task": ("task", "{}"),
-    "method": ("method", "{}"),
-    "trained": ("trained", "{:,}"),
-    "percent": ("% of model", "{:.2f}"),
-    "score": ("score", "{:.2f}"),
-    "score_min": ("min", "{:.2f}"),
-    "score_max": ("max", "{:.2f}"),
-    "score_base": ("base", "{:.2f}"),
-    "kept": ("kept", "{:.2f}"),
-    "kept_min": ("min", "{:.2f}"),
-    "kept_max": ("max", "{:.2f}"),
-    "kept_base": ("of", "{:.2f}"),
-    "step_ms": ("ms/step", "{:.1f}"),
-    "latency": ("latency", "{:.2f}x"),
-    "megabytes_for_backward": ("MB kept", "{:.2f}"),
-    "mergeable": ("mergeable", "{}"),
-}
+from minitransformer import __version__
+from minitransformer.experiments.evidence import REACHED, reach, state, steps_to
+from minitransformer.experiments.records import long_run
+from minitransformer.experiments.runs import (
+    Results,
+    Run,
+    carry_out,
+    executor_of,
+    find_method,
+    measure_costs,
+    plan,
+    score_base,
+)
+from minitransformer.experiments.tables import number_rows, read_csv, table, to_csv  # noqa: F401 (lessons ask here)
+from minitransformer.files import check_writable, write_text
+
+LEARNING = "↗"  # behind a score whose run was still learning when it ended
 
 
 def compare(
@@ -39,85 +39,204 @@ def compare(
     base: str | None = None,
     corpus: str | None = None,
     jobs: int = 1,
+    again: bool = False,
 ) -> list[dict]:
-    """Run the comparison, print its table, and write compare.csv and compare.json into `out`.
+    """Run the comparison and write compare.csv into `out`; rows of other methods and tasks that are there stay.
+
+    Every run is noted in compare.runs.jsonl as soon as it is finished. What stands there is not run again, unless asked for.
+
+    Args:
+        tasks: names of tasks.
+        methods: names of methods.
+        seeds: runs of each pair.
+        out: folder of the results.
+        device: cuda, mps or cpu; None: the best one here.
+        base: adapt this base instead of the tasks' own.
+        corpus: a text file for the task `corpus`.
+        jobs: runs at the same time, each in a process with one thread.
+        again: repeat what is finished.
 
     Returns:
-        A row a method and task, with the keys of COLUMNS.
+        A row a method and task.
 
     Raises:
         ValueError: something that was asked for is unknown or unusable (see `plan` and `check_writable`).
     """
     runs = plan(tasks, methods, seeds, device, base, corpus)
     check_writable(out)
-    unfinished = out / "compare.unfinished.jsonl"
-    results = execute(runs, unfinished, jobs)
-    first = {run.task: run for run, _ in reversed(results)}
-    bases = {task: score_base(run) for task, run in first.items()}
-    rows = [summarize(pair, bases[pair[0][0].task]) for pair in by_pair(results, tasks, methods)]
-    print(table(rows))
-    write_text(out / "compare.csv", to_csv(rows))
-    write_text(
-        out / "compare.json", json.dumps({"device": runs[0].device, "seeds": seeds, "rows": rows}, indent=1) + "\n"
-    )
-    forget(unfinished, runs)
+    file = out / "compare.runs.jsonl"
+    notes = read_notes(file)
+    if again:
+        notes = {run: noted for run, noted in notes.items() if run not in runs}
+        write_text(file, "".join(note(run, noted) for run, noted in notes.items()))
+    missing = [run for run in runs if run not in notes]
+    if not missing:
+        print(f"finished before: these runs stand in {file}; repeat them with --again")
+    with executor_of(min(jobs, max(1, len(missing)))) as executor, file.open("a", encoding="utf-8") as notebook:
+
+        def keep(run: Run, result: dict) -> None:
+            notebook.write(note(run, result))
+            notebook.flush()
+
+        carry_out(lambda known: [run for run in runs if run not in known], notes, keep, executor, jobs)
+    bases = {run.task: score_base(run) for run in runs if run.seed == 0}
+    rows = [
+        summarize(pair, notes, bases[pair[0].task])
+        for pair in tqdm(by_pair(runs), desc="measuring times and memory", leave=False)
+    ]
+    csv_file = out / "compare.csv"
+    new = {key(row) for row in rows}
+    others = [row for row in number_rows(read_csv(csv_file)) if key(row) not in new] if csv_file.exists() else []
+    write_text(csv_file, to_csv([*rows, *others]))
+    if others:
+        print(f"{len(others)} rows of other methods and tasks in {csv_file} stay as they were")
     return rows
 
 
-def by_pair(results: list[tuple[Run, dict]], tasks: list[str], methods: list[str]) -> list[list[tuple[Run, dict]]]:
-    """Gather the runs of all seeds of each task and method."""
-    pairs = [(task, method) for task in dict.fromkeys(tasks) for method in dict.fromkeys(methods)]
-    return [[done for done in results if (done[0].task, done[0].method) == pair] for pair in pairs]
+def key(row: Mapping) -> tuple:
+    """What tells a row of the table from others."""
+    return row["task"], row["method"], row["base"]
 
 
-def summarize(results: list[tuple[Run, dict]], base: dict) -> dict:
+def note(run: Run, result: dict) -> str:
+    """The line that a finished run gets in the file."""
+    return json.dumps({"version": __version__, "run": asdict(run), "result": result}) + "\n"
+
+
+def read_notes(file: Path) -> Results:
+    """The runs that are noted in a file by this version of the course; a line cut off by a kill is passed over."""
+    results: Results = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            record = json.loads(line)
+            if record["version"] == __version__:
+                results[Run(**record["run"])] = record["result"]
+        except (ValueError, TypeError, KeyError):
+            continue
+    return results
+
+
+def by_pair(runs: Sequence[Run]) -> list[list[Run]]:
+    """Gather the runs of all seeds of each task and method, in the order of the course."""
+    pairs: dict[tuple, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.steps, run.seed)):
+        pairs.setdefault((run.task, run.method), []).append(run)
+    return list(pairs.values())
+
+
+def summarize(runs: Sequence[Run], results: Results, base: Mapping[str, float]) -> dict:
     """One row from all seeds of a task and method, beside the scores of the base.
 
     Costs are measured here, after all training, on a quiet machine.
     """
-    run, first = results[0]
-    scores = [result["score"] for _, result in results]
-    kept = [result["kept"] for _, result in results]
-    costs = measure_costs(run)
+    found = [results[run]["evaluations"] for run in runs]
+    metric, run = results[runs[0]]["metric"], runs[0]
+    states = [state([{**one, "metric": metric} for one in evaluations]) for evaluations in found]
+    scores = [evaluations[-1]["score"] for evaluations in found]
+    reached = [steps_to(evaluations) for evaluations in found] if metric == "accuracy" else []
+    kept_then = [
+        next(one["kept"] for one in evaluations if one["step"] == step)
+        for evaluations, step in zip(found, reached, strict=False)
+        if step < math.inf
+    ]
+    costs, long = measure_costs(run), long_run(run)
     return {
         "task": run.task,
         "method": run.method,
-        "trained": first["trained"],
-        "percent": 100 * first["trained"] / first["total"],
+        "base": run.base,
+        "trained": results[run]["trained"],
+        "percent": 100 * results[run]["trained"] / results[run]["total"],
+        "metric": metric,
+        "steps": run.steps,
+        "rate": run.learning_rate,
+        "seeds": len(runs),
         "score": statistics.mean(scores),
         "score_min": min(scores),
         "score_max": max(scores),
         "score_base": base["score_base"],
-        "kept": statistics.mean(kept),
-        "kept_min": min(kept),
-        "kept_max": max(kept),
+        "per_symbol": statistics.mean(evaluations[-1].get("per_symbol", math.nan) for evaluations in found),
+        "bits": statistics.mean(evaluations[-1].get("bits", math.inf) for evaluations in found),
+        "state": next((one for one in ("diverged", "unfinished", "finished") if one in states), "solved"),
+        "steps_to_reach": statistics.median(reached) if reached else math.inf,
+        "kept": statistics.mean(evaluations[-1]["kept"] for evaluations in found),
+        "kept_at_reach": statistics.mean(kept_then) if kept_then and len(kept_then) == len(found) else math.nan,
         "kept_base": base["kept_base"],
+        "best": (min if metric != "accuracy" else max)(reach(one, metric != "accuracy") for one in found),
+        "long_score": math.nan if long is None else long["score"],
+        "long_state": "" if long is None else long["state"],
         "step_ms": costs["step_ms"],
         "latency": costs["latency"],
         "megabytes_for_backward": costs["bytes_for_backward"] / 1e6,
-        "mergeable": "yes" if METHODS[run.method].mergeable else "no",
-        "metric": first["metric"],
+        "mergeable": "yes" if find_method(run.method).mergeable else "no",
     }
 
 
-def table(rows: list[dict], columns: tuple[str, ...] = tuple(COLUMNS)) -> str:
-    """Write rows as a table of plain text."""
-    cells = [[COLUMNS[name][0] for name in columns]]
-    cells += [[COLUMNS[name][1].format(row[name]) for name in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+# ---- the printed table ----------------------------------------------------------------------------------------------------
 
 
-def to_csv(rows: list[dict]) -> str:
-    """Write rows as CSV, measurements with four decimals; a learning rate may be smaller than that."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {
-            key: round(value, 4) if isinstance(value, float) and key != "learning_rate" else value
-            for key, value in row.items()
-        }
-        for row in rows
+def show(rows: Sequence[Mapping], console: Console | None = None) -> None:
+    """Print rows as tables, methods down and tasks across; coloured where there is a terminal that can.
+
+    Args:
+        rows: what `compare` returns.
+        console: where to print; None: the terminal, or plain text where output is piped.
+    """
+    console = console or Console(highlight=False)
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        mine = [row for row in rows if row["metric"] == metric]
+        console.print(score_table(mine) if metric == "accuracy" else bits_table(mine))
+
+
+def cell(row: Mapping) -> str:
+    """Score, steps to REACHED, what is kept then, and the recorded long run: four figures, aligned."""
+    color = "green" if row["score"] >= REACHED else "yellow" if row["state"] == "unfinished" else "red"
+    steps = "-" if row["steps_to_reach"] == math.inf else f"{row['steps_to_reach']:.0f}"
+    kept = "-" if math.isnan(row["kept_at_reach"]) else f"{row['kept_at_reach']:.2f}"
+    long = "-" if math.isnan(row["long_score"]) else f"{row['long_score']:.2f}"
+    more = LEARNING if row["state"] == "unfinished" else " "
+    further = LEARNING if row["long_state"] == "unfinished" else " "
+    return f"[{color}]{row['score']:.2f}{more}[/]{steps:>5} {kept:>4} {long:>4}{further}"
+
+
+def score_table(rows: Sequence[Mapping]) -> Table:
+    """Accuracies: a row a method, a column a task."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    seeds = max(row["seeds"] for row in rows)
+    table = Table(
+        box=None,
+        padding=(0, 1, 0, 0),
+        caption_justify="left",
+        caption=(
+            f"score: exact match on held-out questions, more is better{f', mean of {seeds} seeds' if seeds > 1 else ''}; "
+            f"{LEARNING}: was still learning\n"
+            f"in: steps to a score of {REACHED}; kept: of the base's own skills then; 10x: recorded at ten times the steps"
+        ),
     )
-    return out.getvalue()
+    table.add_column("\nmethod")
+    table.add_column("\ntrained", justify="right")
+    for task in tasks:
+        steps = max(row["steps"] for row in rows if row["task"] == task)
+        table.add_column(f"{task}, {steps} steps\nscore   in kept 10x", no_wrap=True)
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = {row["task"]: row for row in rows if row["method"] == method}
+        trained = next(iter(mine.values()))["trained"]
+        table.add_row(method, f"{trained:,}", *(cell(mine[task]) if task in mine else "" for task in tasks))
+    return table
+
+
+def bits_table(rows: Sequence[Mapping]) -> Table:
+    """Bits per character on a new text and on the old one: a row a method."""
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        caption_justify="left",
+        caption=f"bits per character, less is better; the old text with the method attached; {LEARNING}: was still learning",
+    )
+    for name in ("task", "method", "trained", "new text", "of", "old text", "of"):
+        table.add_column(name, justify="left" if name in ("task", "method") else "right")
+    for row in rows:
+        more = LEARNING if row["state"] == "unfinished" else ""
+        figures = (row["score"], row["score_base"], row["kept"], row["kept_base"])
+        new, base, old, old_base = (f"{figure:.3f}" for figure in figures)
+        table.add_row(row["task"], row["method"], f"{row['trained']:,}", new + more, base, old, old_base)
+    return table

@@ -1,14 +1,14 @@
-"""Many training runs: one after the other or several at once, each saved as soon as it is finished."""
+"""Many training runs: one after the other or several at once, each kept as soon as it is finished."""
 
 import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,8 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
+from minitransformer.experiments.evidence import SOLVED
 from minitransformer.experiments.variants import VARIANTS
-from minitransformer.files import sha256, write_text
+from minitransformer.files import sha256
 from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
 from minitransformer.method import Method
 from minitransformer.methods import METHODS
@@ -25,7 +26,7 @@ from minitransformer.model import GPT
 from minitransformer.surgery import check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
-from minitransformer.train import choose_device, evaluate, setup, train
+from minitransformer.train import Diverged, choose_device, evaluate, log_spaced, measure, setup, train
 
 MOST_JOBS = 61  # what Windows allows
 TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
@@ -44,8 +45,8 @@ class Run:
     base: str
     base_sha256: str
     device: str
-    settings: str  # of the method, as JSON
-    steps: int
+    settings: str  # of the method, as JSON; a setting called seed is the run's seed
+    steps: int  # at most; a run that solves its task stops
     learning_rate: float
     corpus: str | None = None
     corpus_sha256: str | None = None
@@ -79,7 +80,6 @@ def plan(
     device: str | None = None,
     base: str | None = None,
     corpus: str | None = None,
-    rates: list[float] | None = None,
 ) -> list[Run]:
     """Write down the runs of every method on every task, the longest first, checking everything before any training.
 
@@ -90,7 +90,6 @@ def plan(
         device: cuda, mps or cpu; None: the best one here.
         base: adapt this base instead of the task's own.
         corpus: a text file for the task `corpus`.
-        rates: peak learning rates to try; None: the method's default.
 
     Raises:
         ValueError: a task, method, base, device or corpus is unknown or unusable, or seeds is below 1.
@@ -100,16 +99,12 @@ def plan(
     for name in method_names:
         if name not in METHODS:
             raise ValueError(f"there is no method {name!r}; there are: {', '.join(METHODS)}")
-    for rate in rates or []:
-        check_scale(rates=rate)
     device = str(choose_device(device))
     runs = []
     for task_name in dict.fromkeys(task_names):
         find_task(task_name, corpus).batch(1, torch.Generator())  # reads a corpus now, not after minutes of training
         for method in dict.fromkeys(method_names):
-            for rate in dict.fromkeys(rates or [METHODS[method].learning_rate]):
-                for seed in range(seeds):
-                    runs.append(describe(task_name, method, seed, device, base, rate, corpus))
+            runs += [describe(task_name, method, seed, device, base, corpus=corpus) for seed in range(seeds)]
     for base_name in {run.base for run in runs}:
         load_base(base_name)  # a damaged file is found now
     return sorted(runs, key=lambda run: -run.steps)
@@ -123,14 +118,16 @@ def describe(
     base: str | None = None,
     rate: float | None = None,
     corpus: str | None = None,
+    times: int = 1,
     **settings: object,
 ) -> Run:
-    """Write down one run; what is left out comes from the task and the method.
+    """Write down one run of so many times the task's budget; what is left out comes from the task and the method.
 
     Raises:
         ValueError: the task, a setting or the base is unknown, or the base does not speak the task's tokens.
     """
     task, method = find_task(task_name, corpus), find_method(method_name)
+    check_scale(rate=1.0 if rate is None else rate)
     base = base or task.base
     card = load_card(base)
     if isinstance(task, TextTask) != (base == DOCS.base):
@@ -142,8 +139,8 @@ def describe(
         base=base,
         base_sha256=card["sha256"],
         device=device,
-        settings=json.dumps(method.settings(**settings)),
-        steps=task.steps,
+        settings=json.dumps({name: value for name, value in method.settings(**settings).items() if name != "seed"}),
+        steps=times * task.steps,
         learning_rate=rate or method.learning_rate,
         corpus=corpus,
         corpus_sha256=sha256(Path(corpus)) if task_name == "corpus" else None,
@@ -151,21 +148,36 @@ def describe(
 
 
 def run_once(run: Run) -> dict:
-    """Fine-tune a base once and score it; the returned dictionary can be written as JSON."""
+    """Fine-tune a base once and measure it over the steps; the returned dictionary can be written as JSON.
+
+    A run whose loss is no longer a number ends there, and its last measurement has a loss of infinity.
+    """
     task, base, adapted = prepare(run)
+    old = old_abilities(task).with_seed(run.seed)
+    trained = count_parameters(adapted, trainable_only=True)
+    options = {
+        "evaluate_at": places(run, task),
+        "measures": lambda model: {**measure(model, task), "kept": evaluate(model, old)},
+        "solved": SOLVED if task.metric == "accuracy" else float("inf"),
+    }
     try:
-        history = train(adapted, task, run.steps, run.learning_rate, task.batch_size, seed=run.seed, progress=False)
-    except FloatingPointError as error:
-        name = f"{run.method} on {run.task}, rate {run.learning_rate:g}, seed {run.seed}"
-        raise FloatingPointError(f"{name}: {error}") from None
+        history = train(adapted, task, run.steps, run.learning_rate, seed=run.seed, progress=False, **options)
+    except Diverged as error:
+        history = error.history
+        worst = 0.0 if task.metric == "accuracy" else float("inf")
+        history.evaluations.append({"step": len(history.losses), "loss": float("inf"), "score": worst, "kept": worst})
     return {
         "metric": task.metric,
-        "trained": count_parameters(adapted, trainable_only=True),
+        "trained": trained,
         "total": count_parameters(base),
-        "score": evaluate(adapted, task),
-        "kept": evaluate(adapted, old_abilities(task)),
-        "final_loss": history.losses[-1],
+        "evaluations": history.evaluations,
+        "seconds": history.seconds,
     }
+
+
+def places(run: Run, task: Task) -> list[int]:
+    """The steps at which a run is measured: 0.1, 0.2, 0.5, 1, 2, 5 and 10 times the task's budget, as far as it goes."""
+    return log_spaced(run.steps, first=0.1 * task.steps / run.steps)
 
 
 def measure_costs(run: Run) -> dict:
@@ -187,9 +199,11 @@ def score_base(run: Run) -> dict:
 def prepare(run: Run) -> tuple[Task, GPT, nn.Module]:
     """The task, the base, and the base with the method attached."""
     device = setup(run.seed, run.device)
-    base = load_base(run.base, device)
-    adapted = find_method(run.method).attach(load_base(run.base, device), **json.loads(run.settings))
-    return find_task(run.task, run.corpus), base, adapted
+    base, method, settings = load_base(run.base, device), find_method(run.method), json.loads(run.settings)
+    if "seed" in method.defaults:
+        settings["seed"] = run.seed
+    adapted = method.attach(load_base(run.base, device), **settings)
+    return find_task(run.task, run.corpus).with_seed(run.seed), base, adapted
 
 
 def old_abilities(task: Task) -> Task:
@@ -199,91 +213,72 @@ def old_abilities(task: Task) -> Task:
 
 # ---- executing a plan ---------------------------------------------------------------------------------------------------
 
+Results = dict[Run, dict]
 
-def execute(runs: list[Run], file: Path, jobs: int = 1) -> list[tuple[Run, dict]]:
-    """Carry out the runs, with a progress bar over the steps of all, and note each in `file` as soon as it is done.
 
-    Runs that `file` holds already are not repeated, so an interrupted execution continues where it was.
+def carry_out(
+    wanted: Callable[[Results], list[Run]],
+    results: Results,
+    keep: Callable[[Run, dict], None],
+    executor: Executor,
+    width: int = 1,
+    label: str = "training",
+) -> None:
+    """Carry out runs until none is wanted any more, with a progress bar over them.
 
     Args:
-        runs: what to do.
-        file: a JSON line for each finished run; its folder is there and can be written.
-        jobs: runs at the same time, each in a process with one thread.
-
-    Returns:
-        Every run with its result, in the order of `runs`.
-
-    Raises:
-        ValueError: jobs is below 1.
-        RuntimeError: a process died, for want of memory perhaps.
+        wanted: results so far -> runs that are still needed, the most urgent first; asked again after each result, so
+            what is run next may depend on what came out.
+        results: what is known already; every new result is added.
+        keep: called with each run and its result as soon as it is there, to save it.
+        executor: where the runs go: a pool of processes, a cluster, or `InThisProcess`.
+        width: runs at the same time.
+        label: of the progress bar.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
-    results = read_finished(file)
-    todo = [run for run in runs if run not in results]
-    total = sum(run.steps for run in runs)
-    bar = tqdm(total=total, initial=total - sum(run.steps for run in todo), desc="training", unit="step")
-    with bar, file.open("a", encoding="utf-8") as out:
-        with closing(finished_runs(todo, min(jobs, len(todo), MOST_JOBS), bar)) as finished:
-            for run, result in finished:
-                results[run] = result
-                out.write(note(run, result))
-                out.flush()
-    return [(run, results[run]) for run in runs]
+    pending: dict[Future, Run] = {}
+    with tqdm(desc=label, unit="run") as bar:
+        while True:
+            todo = wanted(results)
+            bar.total = bar.n + len(todo)
+            for run in todo:
+                if len(pending) >= width:
+                    break
+                if run not in pending.values():
+                    pending[executor.submit(run_once, run)] = run
+                    bar.set_postfix_str(f"{run.method} on {run.task}, rate {run.learning_rate:g}, seed {run.seed}")
+            if not pending:
+                return
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                run = pending.pop(future)
+                results[run] = future.result()
+                keep(run, results[run])
+                bar.update()
 
 
-def note(run: Run, result: dict) -> str:
-    """The line that a finished run gets in the file."""
-    return json.dumps({"run": asdict(run), "result": result}) + "\n"
+class InThisProcess(Executor):
+    """Runs what it is given at once, here: the executor of a single job."""
 
-
-def forget(file: Path, runs: list[Run]) -> None:
-    """Take runs whose results are written elsewhere out of the file; what another, interrupted command left stays."""
-    left = {run: result for run, result in read_finished(file).items() if run not in set(runs)}
-    if left:
-        write_text(file, "".join(note(run, result) for run, result in left.items()))
-    else:
-        file.unlink()
-
-
-def read_finished(file: Path) -> dict[Run, dict]:
-    """Read the runs that are noted in a file; a line cut off by a kill is dropped from the file."""
-    results = {}
-    if not file.exists():
-        return results
-    whole = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-            results[Run(**record["run"])] = record["result"]
-            whole.append(line + "\n")
-        except (ValueError, TypeError, KeyError):
-            continue
-    write_text(file, "".join(whole))
-    return results
-
-
-def finished_runs(todo: list[Run], jobs: int, bar: tqdm) -> Iterator[tuple[Run, dict]]:
-    """Yield each run with its result as it finishes, and move the bar on."""
-    if jobs <= 1:
-        for run in todo:
-            bar.set_postfix_str(f"{run.method} on {run.task}")
-            yield run, run_once(run)
-            bar.update(run.steps)
-        return
-    context = multiprocessing.get_context("spawn")  # the one way to start that works everywhere, CUDA included
-    with stopping_pool(ProcessPoolExecutor(jobs, context, initializer=start_worker)) as pool:
-        futures = {pool.submit(run_once, run): run for run in todo}
-        for future in as_completed(futures):
-            run = futures[future]
-            yield run, future.result()
-            bar.update(run.steps)
-            bar.set_postfix_str(f"done: {run.method} on {run.task}")
+    def submit(self, call: Callable, /, *arguments: object, **named: object) -> Future:
+        """Call it and return a future that is done."""
+        future: Future = Future()
+        future.set_result(call(*arguments, **named))
+        return future
 
 
 @contextmanager
-def stopping_pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Stop the workers at once when something goes wrong, instead of waiting for their runs to end."""
+def executor_of(jobs: int) -> Iterator[Executor]:
+    """An executor of so many processes, of one thread each; they stop at once when something goes wrong.
+
+    Raises:
+        ValueError: jobs is below 1.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    if jobs == 1:
+        yield InThisProcess()
+        return
+    context = multiprocessing.get_context("spawn")  # the one way to start that works everywhere, CUDA included
+    pool = ProcessPoolExecutor(min(jobs, MOST_JOBS), context, initializer=start_worker)
     try:
         yield pool
     except BaseException:
