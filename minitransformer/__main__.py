@@ -1,80 +1,280 @@
-"""The command line: python -m minitransformer compare | search | sweep | pretrain | progress | figures | claims | doctor."""
+"""A tiny GPT, and every fine-tuning method: compare them, search their rates, check your exercises."""
 
 import argparse
 import os
 import platform
 import signal
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
+from minitransformer import __version__
 
-from minitransformer.checkpoints import base_names, load_base, remedy
-from minitransformer.course.claims import write_ledger
-from minitransformer.course.diagrams import save_diagrams
-from minitransformer.course.exercises import progress
-from minitransformer.course.plots import accuracy_over_parameters, save
-from minitransformer.experiments.compare import compare
-from minitransformer.experiments.runs import TASK_NAMES
-from minitransformer.experiments.search import SWEEPS, search, sweep
-from minitransformer.methods import METHODS
-from minitransformer.pretrain import RECIPES, pretrain
-from minitransformer.surgery import count_parameters
-from minitransformer.tasks import LADDER
-from minitransformer.train import choose_device
+TESTED_PYTHON = ("3.11", "3.13")  # the oldest and the newest that the tests run on
+FIRST_STEPS = """try first:
+  doctor                                         is everything here, and in order?
+  compare --tasks recall --methods lora prompt   two methods on the easiest task, half a minute
+  COMMAND --help                                 what a command takes
+"""
+
+# Each function below adds the arguments of one command and returns what carries it out. What needs PyTorch is imported
+# inside, because it takes a second and the help of all commands needs none of it.
+
+Carry = Callable[[Namespace], None]
+
+
+def compare_command(parser: ArgumentParser) -> Carry:
+    """fine-tune with every method and compare"""
+    from minitransformer.tasks import LADDER
+
+    add_runs(parser)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each method on each task (default 1)")
+    parser.add_argument(
+        "--corpus", metavar="FILE", help="adapt the docs base to this text instead of the ladder's tasks"
+    )
+    add_out(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.plots import accuracy_over_parameters, save
+        from minitransformer.experiments.compare import compare
+
+        corpus = ["corpus"] if options.corpus else []
+        rows = compare(
+            [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER),
+            options.methods,
+            options.seeds,
+            options.out,
+            options.device,
+            options.base,
+            options.corpus,
+            jobs(options),
+        )
+        save(accuracy_over_parameters(rows), options.out / "compare.png")
+        print(f"written to {options.out}")
+
+    return carry_out
+
+
+def search_command(parser: ArgumentParser) -> Carry:
+    """try learning rates, each with the same budget"""
+    from minitransformer.tasks import LADDER
+
+    add_runs(parser)
+    parser.add_argument("--rates", nargs="+", type=float, help="peak learning rates to try")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each rate (default 1)")
+    add_out(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.experiments.search import search
+
+        search(
+            options.tasks or list(LADDER),
+            options.methods,
+            options.rates,
+            options.seeds,
+            options.out,
+            options.device,
+            options.base,
+            jobs(options),
+        )
+        print(f"written to {options.out}")
+
+    return carry_out
+
+
+def sweep_command(parser: ArgumentParser) -> Carry:
+    """repeat a sweep over settings that a lesson shows"""
+    from minitransformer.experiments.search import SWEEPS
+
+    parser.add_argument("name", help=f"one of: {', '.join(SWEEPS)}")
+    add_machine(parser)
+    add_out(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.experiments.search import sweep
+
+        sweep(options.name, options.out, options.device, jobs(options))
+        print(f"written to {options.out}")
+
+    return carry_out
+
+
+def pretrain_command(parser: ArgumentParser) -> Carry:
+    """pretrain one of the bases, or go on where it was interrupted"""
+    from minitransformer.pretrain import BASES, RECIPES
+
+    parser.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
+    parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
+    parser.add_argument("--out", type=Path, default=BASES, help=f"folder for the base (default: {BASES})")
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.pretrain import pretrain
+
+        card = pretrain(options.name, options.device, options.out)
+        base = options.out / options.name
+        print(f"{options.name}: {card['parameters']:,} parameters after {card['steps']} steps")
+        print(f"written to {base}.safetensors and {base}.json; use it with --base {base.as_posix()}")
+
+    return carry_out
+
+
+def progress_command(parser: ArgumentParser) -> Carry:
+    """run the checks of your exercises and show what is done"""
+    parser.add_argument("folder", nargs="?", type=Path, help="your exercises (default: ./exercises, or the course's)")
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.exercises import progress
+
+        progress(options.folder)
+
+    return carry_out
+
+
+def figures_command(parser: ArgumentParser) -> Carry:
+    """draw the diagrams of the lessons anew"""
+    parser.add_argument("folder", nargs="?", type=Path, help="where they go (default: docs/figures of the course)")
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.diagrams import save_diagrams
+
+        print(f"written to {save_diagrams(options.folder)}")
+
+    return carry_out
+
+
+def claims_command(parser: ArgumentParser) -> Carry:
+    """write CLAIMS.md anew from docs/claims.toml and the lessons' outputs"""
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.claims import write_ledger
+
+        print(f"written to {write_ledger()}")
+
+    return carry_out
+
+
+def doctor_command(parser: ArgumentParser) -> Carry:
+    """check this installation"""
+    return lambda options: doctor()
+
+
+COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
+    "compare": compare_command,
+    "search": search_command,
+    "sweep": sweep_command,
+    "pretrain": pretrain_command,
+    "progress": progress_command,
+    "figures": figures_command,
+    "claims": claims_command,
+    "doctor": doctor_command,
+}
+RESUMED = ("compare", "search", "sweep", "pretrain")  # go on where they were interrupted
+
+
+def add_runs(parser: ArgumentParser) -> None:
+    """What commands take that run several methods on several tasks."""
+    from minitransformer.experiments.runs import TASK_NAMES
+    from minitransformer.methods import METHODS
+
+    methods = ", ".join(METHODS)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"of: {', '.join(TASK_NAMES)}")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of: {methods} (default: all)"
+    )
+    parser.add_argument("--base", help="adapt this base instead of the task's own: a name, or a path as in bases/tiny")
+    add_machine(parser)
+
+
+def add_machine(parser: ArgumentParser) -> None:
+    """Where to run, and how many runs at a time."""
+    parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
+    parser.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
+
+
+def add_out(parser: ArgumentParser) -> None:
+    """Where results go."""
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
+
+
+def jobs(options: Namespace) -> int:
+    """Runs at the same time: as many as asked for, or one a CPU core, or one on a GPU."""
+    from minitransformer.train import choose_device
+
+    if options.jobs is not None:
+        return options.jobs
+    return (os.cpu_count() or 1) if choose_device(options.device).type == "cpu" else 1
+
+
+# ---- what this machine has --------------------------------------------------------------------------------------------
 
 
 def doctor() -> None:
-    """Say what this machine has, and whether every base can be loaded."""
-    print(f"Python {platform.python_version()} on {platform.system()}, torch {torch.__version__}")
+    """Say what this machine has, which versions differ from the tested ones, and whether every base is in order.
+
+    Raises:
+        ValueError: a base is missing or damaged; all of them are looked at first.
+    """
+    from minitransformer.checkpoints import FOLDER, base_names, load_base
+    from minitransformer.methods import METHODS
+    from minitransformer.surgery import count_parameters
+    from minitransformer.train import choose_device
+
+    print(f"minitransformer {__version__} in {Path(__file__).parent}")
+    print(f"Python {platform.python_version()} on {platform.system()} (tested: {' to '.join(TESTED_PYTHON)})")
+    for name, here, tested in versions():
+        print(f"{name} {here or 'is not installed'} ({'as' if here == tested else tested} tested)")
     print(f"device: {choose_device()} (choose another with --device), {os.cpu_count()} CPU cores")
-    if not base_names():
-        raise ValueError(f"no base is there; {remedy('tiny')}")
-    for name in base_names():
-        print(f"base {name}: {count_parameters(load_base(name)):,} parameters, in order")
     print(f"methods: {', '.join(METHODS)}")
+    problems = [] if base_names() else [f"no base is in {FOLDER}"]
+    for name in base_names():
+        try:
+            print(f"base {name}: {count_parameters(load_base(name)):,} parameters, checksum right")
+        except ValueError as problem:
+            print(f"base {name}: not in order")
+            problems.append(str(problem))
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m minitransformer", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+def versions() -> list[tuple[str, str | None, str]]:
+    """Of each package that results depend on: its name, the version here (None: not installed) and the tested one."""
+    rows = []
+    for line in (Path(__file__).parent / "tested_versions.txt").read_text(encoding="utf-8").split():
+        name, tested = line.split("==")
+        try:
+            here = version(name).split("+")[0]  # 2.13.0+cpu is 2.13.0, built for a CPU
+        except PackageNotFoundError:
+            here = None
+        rows.append((name, here, tested))
+    return rows
 
-    several = argparse.ArgumentParser(add_help=False)
-    several.add_argument("--tasks", nargs="+", default=None, metavar="TASK", help=f"of: {', '.join(TASK_NAMES)}")
-    several.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD", help="default: every method")
-    several.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
-    several.add_argument("--base", help="adapt this base instead of the task's own")
-    several.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
 
-    one = commands.add_parser("compare", parents=[several], help="fine-tune with every method and compare")
-    one.add_argument("--seeds", type=int, default=1, help="runs of each method on each task (default 1)")
-    one.add_argument("--corpus", metavar="FILE", help="adapt the docs base to this text instead of the ladder's tasks")
-    one.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
+# ---- reading the command line and carrying it out ---------------------------------------------------------------------
 
-    two = commands.add_parser("search", parents=[several], help="try learning rates, each with the same budget")
-    two.add_argument("--rates", nargs="+", type=float, help="peak learning rates to try")
-    two.add_argument("--seeds", type=int, default=1, help="runs of each rate (default 1)")
-    two.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
 
-    four = commands.add_parser("sweep", help="repeat a sweep over settings that a lesson shows")
-    four.add_argument("name", help=f"one of: {', '.join(SWEEPS)}")
-    four.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
-    four.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
-    four.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
+def parse(arguments: list[str] | None = None) -> Namespace:
+    """Read the command line: `command`, its options, and `carry_out`, the function that does it.
 
-    three = commands.add_parser("pretrain", help="pretrain one of the bases, or go on where it was interrupted")
-    three.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
-    three.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
-    three.add_argument(
-        "--out", type=Path, default=None, help="folder for the base (default: where the course keeps them)"
+    Raises:
+        SystemExit: it cannot be read, or asks for help.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    called = "minitransformer" if Path(sys.argv[0]).stem == "minitransformer" else "python -m minitransformer"
+    parser = ArgumentParser(
+        prog=called, description=__doc__, epilog=FIRST_STEPS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-
-    commands.add_parser("progress", help="run the checks of your exercises and show what is done")
-    commands.add_parser("figures", help="draw the diagrams in docs/figures anew")
-    commands.add_parser("claims", help="write CLAIMS.md anew from docs/claims.toml and the lessons' outputs")
-    commands.add_parser("doctor", help="check this installation")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        if name in arguments:  # only the one that is asked for: its arguments may need PyTorch
+            one.set_defaults(carry_out=command(one))
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     return parser.parse_args(arguments)
 
 
@@ -86,60 +286,27 @@ def interrupt(*_: object) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; an error that the user can mend ends in a message and the exit code 1."""
     signal.signal(signal.SIGTERM, interrupt)  # a kill is a Ctrl-C
-    options = parse(arguments)
+    begun = ""  # the command, once it has begun
     try:
-        if options.command == "doctor":
-            doctor()
-        elif options.command == "progress":
-            progress()
-        elif options.command == "figures":
-            save_diagrams()
-        elif options.command == "claims":
-            write_ledger()
-        elif options.command == "pretrain":
-            folder = {} if options.out is None else {"folder": options.out}
-            card = pretrain(options.name, options.device, **folder)
-            print(f"{options.name}: {card['parameters']:,} parameters after {card['steps']} steps")
-        else:
-            jobs = options.jobs
-            if jobs is None:
-                jobs = (os.cpu_count() or 1) if choose_device(options.device).type == "cpu" else 1
-            if options.command == "compare":
-                corpus = ["corpus"] if options.corpus else []
-                tasks = [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER)
-                rows = compare(
-                    tasks,
-                    options.methods,
-                    options.seeds,
-                    options.out,
-                    options.device,
-                    options.base,
-                    options.corpus,
-                    jobs,
-                )
-                save(accuracy_over_parameters(rows), options.out / "compare.png")
-            elif options.command == "sweep":
-                sweep(options.name, options.out, options.device, jobs)
-            else:
-                tasks = options.tasks or list(LADDER)
-                search(
-                    tasks,
-                    options.methods,
-                    options.rates,
-                    options.seeds,
-                    options.out,
-                    options.device,
-                    options.base,
-                    jobs,
-                )
-            print(f"written to {options.out}")
+        try:
+            options = parse(arguments)
+            begun = options.command
+            options.carry_out(options)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\ninterrupted; what was finished is saved: run the same command to continue", file=sys.stderr)
+        saved = "; what was finished is saved: run the same command to continue" if begun in RESUMED else ""
+        print(f"\ninterrupted{saved}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as in `doctor | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print goes nowhere
+        return 1
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (BrokenExecutor, torch.OutOfMemoryError) as error:
+    except (BrokenExecutor, MemoryError, RuntimeError) as error:
+        if not isinstance(error, BrokenExecutor | MemoryError) and "allocate" not in str(error):
+            raise  # PyTorch "tried to allocate" on a GPU, and "can't allocate memory" on a CPU
         print(
             f"error: a run died, perhaps for want of memory ({error}); try fewer --jobs or another --device",
             file=sys.stderr,

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from minitransformer.checkpoints import FOLDER
 from minitransformer.files import check_writable, sha256, write_safetensors, write_text
 from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import CONTEXT, VOCAB_SIZE, SkillStreams, Task, skill_accuracies
 from minitransformer.text import CODE, DOCS, TEXT_BLOCK, TEXT_VOCAB_SIZE
 from minitransformer.train import COSINE, evaluate, setup, train
+
+BASES = Path("bases")  # in the current folder; the course's own stand beside this file
 
 
 @dataclass(frozen=True)
@@ -51,27 +52,32 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dict:
+def pretrain(name: str, device: str | None = None, folder: str | Path = BASES) -> dict:
     """Pretrain a base and write its weights and its card; continue where an interrupted run was last saved.
+
+    A base that is there already is never replaced.
 
     Args:
         name: one of RECIPES.
         device: cuda, mps or cpu; None: the best one here.
-        folder: where the files go.
+        folder: where the files go; `load_base("folder/name")` reads them there.
 
     Returns:
         The card.
 
     Raises:
-        ValueError: the name is unknown, the folder cannot be written, or the saved state is damaged or another run's.
+        ValueError: the name is unknown, the folder cannot be written or has a base of that name already, or the saved
+            state is damaged or another run's.
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe for a base {name!r}; there are: {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
+    recipe, folder = RECIPES[name], Path(folder)
+    state_file, weights_file, card_file = (folder / f"{name}{end}" for end in (".state", ".safetensors", ".json"))
+    if card_file.exists() and not state_file.exists():
+        raise ValueError(f"{card_file} is there already; delete it to make the base anew, or choose another --out")
     check_writable(folder)
     torch_device = setup(recipe.seed, device)  # first the seed, then the weights that are drawn with it
     model = GPT(recipe.config).to(torch_device)
-    state_file = folder / f"{name}.state"
     history = train(
         model,
         recipe.task,
@@ -84,7 +90,6 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dic
         state_file=state_file,
     )
     measured = quality(model, name)  # before any file is replaced: weights and card must change together
-    weights_file = folder / f"{name}.safetensors"
     write_safetensors(model.state_dict(), weights_file)
     card = {
         "name": name,
@@ -102,7 +107,7 @@ def pretrain(name: str, device: str | None = None, folder: Path = FOLDER) -> dic
         "sha256": sha256(weights_file),
         **measured,
     }
-    write_text(folder / f"{name}.json", json.dumps(card, indent=2) + "\n")
+    write_text(card_file, json.dumps(card, indent=2) + "\n")
     state_file.unlink()
     return card
 

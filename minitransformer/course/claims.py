@@ -134,10 +134,17 @@ def ledger(claims: list[Claim]) -> str:
     return page
 
 
-def write_ledger() -> None:
-    """Write CLAIMS.md anew.
+def write_ledger() -> Path:
+    """Write CLAIMS.md anew, and say where it is.
 
     Raises:
-        ValueError: as `read_claims` and `measured` do; the file stays as it was then.
+        ValueError: this is an installed copy, without the lessons; or as `read_claims` and `measured` do. The file
+            stays as it was then.
     """
+    if not CLAIMS.exists():
+        raise ValueError(
+            "the claims are read from the lessons' outputs, which an installed copy does not have; "
+            "run this in the course's repository, installed with `pip install -e .`"
+        )
     write_text(LEDGER, ledger(read_claims()))
+    return LEDGER

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minitransformer.course.plots import STYLE, new_figure, save
+from minitransformer.files import check_writable
 
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 FROZEN = "#E6E6E6"
@@ -282,8 +283,20 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
 # ---- the files in docs/figures ------------------------------------------------------------------------------------------
 
 
-def save_diagrams(folder: Path = FIGURES) -> None:
-    """Draw what the README and the first lessons show, one PNG a diagram."""
+def save_diagrams(folder: Path | None = None) -> Path:
+    """Draw what the README and the first lessons show, one PNG a diagram, and say where they are.
+
+    Args:
+        folder: where they go; None: where the course keeps them.
+
+    Raises:
+        ValueError: no folder is given, and this is an installed copy, without the course's own; or it cannot be written.
+    """
+    if folder is None and not FIGURES.is_dir():
+        raise ValueError("an installed copy keeps no figures; name a folder for them: figures FOLDER")
+    folder = folder or FIGURES
+    check_writable(folder)
     diagrams = {"every_method": every_method_diagram, "bottleneck": adapter_diagram, "ladder": ladder_diagram}
     for name, draw in diagrams.items():
         save(draw(), folder / f"{name}.png")
+    return folder

@@ -118,15 +118,23 @@ def check_notebook(notebook: Path, time_limit: float = TIME_LIMIT) -> list[dict]
     return rows
 
 
-def progress(folder: Path = EXERCISES) -> None:
+def progress(folder: Path | None = None) -> None:
     """Run the checks of every notebook of exercises and print a table: done, open, points.
+
+    Args:
+        folder: the exercises, a folder each; None: `exercises` in the current folder, or else the course's own.
 
     Raises:
         ValueError: the folder holds no exercises.
     """
+    if folder is None:
+        here = Path("exercises")
+        folder = here if here.is_dir() or not EXERCISES.is_dir() else EXERCISES
     notebooks = sorted(folder.glob("[0-9][0-9]_*/[0-9][0-9]_*.ipynb"))
     if not notebooks:
-        raise ValueError(f"{folder} holds no exercises; run this in the course's folder, or get exercises/ anew")
+        raise ValueError(
+            f"{folder} holds no exercises; run this where your folder exercises/ is, or name it: progress FOLDER"
+        )
     print(f"{'lesson':<28}{'done':>6}{'open':>6}{'points':>10}")
     earned = total = 0.0
     for notebook in notebooks:

@@ -3,9 +3,9 @@
 import csv
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from IPython.display import Code
 from torch import nn
 
 from minitransformer.checkpoints import load_base
@@ -13,6 +13,9 @@ from minitransformer.method import Method
 from minitransformer.model import GPTConfig
 from minitransformer.tasks import Task
 from minitransformer.train import History, log_spaced, train
+
+if TYPE_CHECKING:
+    from IPython.display import Code
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "compare.csv"
 
@@ -84,6 +87,8 @@ def read_rows(file: Path) -> list[dict]:
     return rows
 
 
-def source(thing: object) -> Code:
+def source(thing: object) -> "Code":
     """The source code of a function or class, for showing in a cell."""
+    from IPython.display import Code  # only notebooks have it, and only they need it
+
     return Code(inspect.getsource(thing), language="python")
