@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -21,10 +22,19 @@ def wrong_answers(notebook: Path) -> list:
     return importlib.import_module(f"wrong_answers.lesson_{notebook.stem}").WRONG
 
 
+def right_answers(notebook: Path) -> list:
+    return importlib.import_module(f"right_answers.lesson_{notebook.stem}").RIGHT
+
+
 PLANTED = [
     pytest.param(notebook, wrong, id=f"{notebook.stem}-{wrong.task}-{wrong.mistake}".replace(" ", "_"))
     for notebook in NOTEBOOKS
     for wrong in wrong_answers(notebook)
+]
+STYLES = [
+    pytest.param(notebook, right, id=f"{notebook.stem}-{right.task}-{right.style}".replace(" ", "_"))
+    for notebook in NOTEBOOKS
+    for right in right_answers(notebook)
 ]
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[notebook.stem for notebook in NOTEBOOKS])
 
@@ -42,6 +52,9 @@ def test_form(notebook):
     assert SETUP_SEED in setup
     assert 3 <= len(tasks) <= 6
     assert len(headings) == len(tasks)
+    minutes = [int(re.search(r", (\d+) minutes, (?:easy|medium|hard)\): ", heading)[1]) for heading in headings]
+    told = int(re.search(r"about (\d+) minutes", "".join(cells[0]["source"]))[1])
+    assert sum(minutes) <= told < sum(minutes) + 5, "the minutes at the top are those of the tasks, rounded up"
     assert sum(task.points for task in tasks) == 10
     for kind in ("predict", "build", "find"):
         assert any(f"({kind}," in heading for heading in headings), f"there is no {kind} task"
@@ -52,7 +65,10 @@ def test_form(notebook):
         kind = heading.split("(")[1].split(",")[0]
         wrong = [answer for answer in wrong_answers(notebook) if answer.task == task.name]
         assert len(wrong) >= (2 if kind == "predict" else 4), f"{task.name} wants more wrong answers"
-    assert {wrong.task for wrong in wrong_answers(notebook)} <= {task.name for task in tasks}
+        right = [answer for answer in right_answers(notebook) if answer.task == task.name]
+        assert len(right) >= 3, f"{task.name} wants more right answers in other styles"
+    planted = [*wrong_answers(notebook), *right_answers(notebook)]
+    assert {answer.task for answer in planted} <= {task.name for task in tasks}
 
 
 @each_notebook
@@ -79,18 +95,30 @@ def test_unanswered_task_names_itself(notebook, tmp_path):
             run_cells([setup, *task.cells])
 
 
+def answered(notebook: Path, name: str, old: str | None, new: str) -> tuple[str, list[str], str]:
+    """The setup, the cells before the check with `new` in the place of `old`, and the check."""
+    setup, tasks = read_exercises(notebook)
+    (task,) = [task for task in tasks if task.name == name]
+    reference = task.cells[task.answer]
+    assert old is None or reference.count(old) == 1
+    answer = new if old is None else reference.replace(old, new)
+    return setup, [*task.cells[: task.answer], answer, *task.cells[task.answer + 1 : -1]], task.cells[-1]
+
+
 @pytest.mark.parametrize(("notebook", "wrong"), PLANTED)
 def test_wrong_answer_is_caught(notebook, wrong):
-    setup, tasks = read_exercises(notebook)
-    (task,) = [task for task in tasks if task.name == wrong.task]
-    reference = task.cells[task.answer]
-    assert reference.count(wrong.old) == 1
-    answer = reference.replace(wrong.old, wrong.new)
-    cells = [*task.cells[: task.answer], answer, *task.cells[task.answer + 1 : -1]]
+    setup, cells, check_cell = answered(notebook, wrong.task, wrong.old, wrong.new)
     run_cells([setup, *cells])  # it runs, and is wrong
     with pytest.raises(AssertionError) as caught:
-        run_cells([setup, *cells, task.cells[-1]])
+        run_cells([setup, *cells, check_cell])
     assert wrong.message.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(("notebook", "right"), STYLES)
+def test_right_answer_in_another_style_is_accepted(notebook, right):
+    setup, cells, check_cell = answered(notebook, right.task, right.old, right.new)
+    for seed in (0, 3):
+        run_cells([setup.replace(SETUP_SEED, f"SEED = {seed}"), *cells, check_cell])
 
 
 @each_notebook

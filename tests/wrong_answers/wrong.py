@@ -9,13 +9,13 @@ class Wrong(NamedTuple):
     Args:
         task: the grade_id of the answer cell.
         mistake: what went wrong, in a few words.
-        old: a piece of the reference solution that occurs in it exactly once.
+        old: a piece of the reference solution that occurs in it exactly once; None: the whole answer cell.
         new: what the student wrote in its place.
         message: a piece of the message that the check must give.
     """
 
     task: str
     mistake: str
-    old: str
+    old: str | None
     new: str
     message: str

@@ -1,0 +1,604 @@
+"""What the checks of the exercises share.
+
+A check runs an answer on several trials, with sizes that a seed draws, in double and in single precision. It gives the
+answer copies, looks afterwards whether they have changed, and compares the result with a reference that is computed in
+another way. Whatever is wrong is an AssertionError in the course's words. A check reads like this:
+
+    def check_double(trial):
+        x = trial.tensor(*trial.sizes(2, 3, 9)).requires_grad_()
+        with checks.answering(x=x):
+            got = double(x)
+        checks.agree(got, x + x, "the result", {"that is x squared": x * x})
+        checks.agree_gradients(got, x + x, {"x": x})
+
+    for trial in checks.trials(SEED):
+        check_double(trial)
+
+- Reading an answer: `number`, `numbers`, `truths`, `parts`.
+- Running it: `trials`, `answering` (nothing changed, errors explained), `forbidden`, `without_autograd`, `by_calculation`, `work`.
+- Judging it: `agree`, `agree_gradients`, `parameter`, `random_start`, `apart`, `plain`.
+"""
+
+import linecache
+import math
+import operator
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FunctionType, TracebackType
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from minitransformer.method import Method
+from minitransformer.model import GPT, GPTConfig
+
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 2e-4}  # of the largest number; rounding grows through a model
+
+# ---- reading an answer ----------------------------------------------------------------------------------------------
+
+
+def number(answer: object, whole: bool = True, what: str = "the answer") -> int | float:
+    """One number, however it is given: Python's, numpy's or torch's; 3.0 is a whole number.
+
+    Raises:
+        AssertionError: it is no number, or not a whole one where one is wanted.
+    """
+    kind = "a whole number" if whole else "a number"
+    if isinstance(answer, list | tuple) and len(answer) == 1:
+        answer = answer[0]
+    if hasattr(answer, "item") and getattr(answer, "size", None) is not None and _numel(answer) == 1:
+        answer = answer.item()
+    assert answer is not None, f"{what} is None: did you forget the return?"
+    assert not isinstance(answer, bool | str | bytes | complex), f"{what} must be {kind}, not {answer!r}"
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        raise AssertionError(f"{what} must be {kind}, not {answer!r}") from None
+    assert math.isfinite(value), f"{what} must be {kind}, not {value}"
+    if not whole:
+        return value
+    assert value == round(value), f"{what} must be a whole number, not {answer!r}"
+    return operator.index(answer) if hasattr(answer, "__index__") else round(value)
+
+
+def _numel(array: object) -> int:
+    return array.numel() if isinstance(array, Tensor) else int(array.size)
+
+
+def numbers(answer: object, n: int, whole: bool | Sequence[bool] = True) -> tuple[int | float, ...]:
+    """Exactly n numbers, in a tuple, a list, an array or a tensor.
+
+    Args:
+        answer: what the student returned.
+        n: how many there must be.
+        whole: whether they are whole numbers, for all or for each.
+
+    Raises:
+        AssertionError: there are more or fewer, or one is no such number.
+    """
+    found = _sequence(answer, n, "numbers")
+    wholes = [whole] * n if isinstance(whole, bool) else whole
+    return tuple(number(x, w, f"number {i}") for i, (x, w) in enumerate(zip(found, wholes, strict=True), start=1))
+
+
+def truths(answer: object, n: int) -> tuple[bool, ...]:
+    """Exactly n times true or false, in a tuple, a list, an array or a tensor.
+
+    Raises:
+        AssertionError: there are more or fewer, or one is neither.
+    """
+    found = _sequence(answer, n, "times True or False")
+    found = [x.item() if hasattr(x, "item") else x for x in found]
+    assert all(isinstance(x, bool) for x in found), f"return {n} times True or False, not {answer!r}"
+    return tuple(found)
+
+
+def parts(answer: object, *names: str) -> tuple:
+    """The several things that an answer returns, in a tuple or a list.
+
+    Raises:
+        AssertionError: there are more or fewer.
+    """
+    return tuple(_sequence(answer, len(names), f"things ({', '.join(names)})"))
+
+
+def _sequence(answer: object, n: int, things: str) -> list:
+    assert answer is not None, "the answer is None: did you forget the return?"
+    if hasattr(answer, "tolist") and getattr(answer, "ndim", 0) == 1:
+        answer = answer.tolist()
+    assert isinstance(answer, list | tuple) and len(answer) == n, f"return {n} {things}, not {answer!r}"
+    return list(answer)
+
+
+# ---- what a trial draws ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a check: what it draws, and in which precision.
+
+    Attributes:
+        index: 0, 1, 2, ...
+        dtype: torch.float64 or torch.float32.
+        random: draws whole numbers; tensors come from PyTorch's own generator, which `trials` has seeded.
+    """
+
+    index: int
+    dtype: torch.dtype
+    random: random.Random
+
+    def size(self, low: int, high: int) -> int:
+        """A whole number from low to high."""
+        return self.random.randint(low, high)
+
+    def sizes(self, n: int, low: int, high: int) -> list[int]:
+        """n whole numbers, no two alike, so that a wrong axis cannot fit."""
+        return self.random.sample(range(low, high + 1), n)
+
+    def ratio(self) -> float:
+        """A factor that is no whole number, not near 1, and no power of two."""
+        return self.random.choice((0.3, 0.7, 1.7, 2.3, 2.9, 3.3))
+
+    def tensor(self, *shape: int, std: float = 1.0) -> Tensor:
+        """Normal numbers of the trial's precision."""
+        return std * torch.randn(*shape, dtype=self.dtype)
+
+    def randomise(self, module: nn.Module, std: float = 0.5) -> nn.Module:
+        """The same module in the trial's precision, its every number random: biases, norms and zeros too."""
+        module.to(self.dtype)
+        for parameter in module.parameters():
+            nn.init.normal_(parameter, std=std)
+        return module
+
+    def config(self, **fixed: int) -> GPTConfig:
+        """Dimensions of a small GPT; what is not fixed is drawn, and no two widths are alike."""
+        heads = self.size(2, 3)
+        drawn = {
+            "vocab_size": self.size(17, 23),
+            "block_size": self.size(30, 36),
+            "n_layer": self.size(2, 4),
+            "n_head": heads,
+            "n_embd": heads * self.size(2, 4),
+            "n_inner": self.random.choice((13, 14, 15, 19)),
+        }
+        return GPTConfig(**(drawn | fixed))
+
+    def gpt(self, **fixed: int) -> GPT:
+        """A small GPT whose every number is random."""
+        return self.randomise(GPT(self.config(**fixed)))
+
+    def tokens(self, model: GPT, *shape: int) -> Tensor:
+        """Random tokens of the model's vocabulary."""
+        return torch.randint(model.config.vocab_size, shape)
+
+
+def trials(seed: int, n: int = 4) -> Iterator[Trial]:
+    """n trials, drawn from a seed: the first, the third, ... in double precision, the others in single."""
+    for i in range(n):
+        torch.manual_seed(1000 * seed + i)
+        yield Trial(i, (torch.float64, torch.float32)[i % 2], random.Random(1000 * seed + i))
+
+
+# ---- running an answer ----------------------------------------------------------------------------------------------
+
+EXPLAINED = (
+    (r"expected .*scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2",
+     "numbers of two precisions meet. Tensors that you make are float32; make them like what was given "
+     "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
+    (r"leaf Variable that requires grad|a view of a leaf",
+     "a trained weight is changed in place. Put that under torch.no_grad(), or compute something new"),
+    (r"Inplace update to inference|Cannot set version_counter for inference",
+     "something that was given is changed in place. Compute something new"),
+    (r"shapes? cannot be multiplied|must match the size|size mismatch|is invalid for input of size|expanded size|"
+     r"broadcast|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size",
+     "the shapes do not fit. Sizes are drawn anew for each trial: read them off what is given"),
+    (r"zip\(\) argument", "two things that are walked together are of different lengths"),
+    (r"not have been used in the graph|does not require grad|element 0 of tensors",
+     "no graph leads there: something is detached, or computed under torch.no_grad()"),
+    (r"backward through the graph a second time", "the graph was used up already: compute anew before you go backward again"),
+    (r"only Tensors created explicitly by the user", "deepcopy meets a tensor that hangs on a graph: detach it first"),
+)  # fmt: skip
+
+
+def explain(error: Exception) -> str:
+    """An error of Python or PyTorch in the course's words, with its own words behind."""
+    own = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    for pattern, words in EXPLAINED:
+        if re.search(pattern, str(error), flags=re.IGNORECASE):
+            return f"{words} ({own})"
+    if isinstance(error, IndexError):
+        return f"an index lies outside. Sizes are drawn anew for each trial: read them off what is given ({own})"
+    if isinstance(error, TypeError) and re.search(r"positional argument|unexpected keyword", str(error)):
+        return (
+            f"a function is called with other arguments than it takes. Keep the names and the order of the task ({own})"
+        )
+    return own
+
+
+def _where(trace: TracebackType | None) -> str:
+    """Where in the student's code an error came up: behind the check's own frame, and in no installed file."""
+    place, trace = "", trace.tb_next if trace else None
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        if "site-packages" not in file and str(Path(__file__).parents[1]) not in file and "/lib/python" not in file:
+            line = linecache.getline(file, trace.tb_lineno).strip()
+            place = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" + (f": {line}" if line else "")
+        trace = trace.tb_next
+    return place
+
+
+@contextmanager
+def answering(**given: object) -> Iterator[None]:
+    """Call an answer in here. What was given, by name, must stay as it was; errors are explained.
+
+    Args:
+        given: tensors, modules, and lists or dictionaries of them: all that the answer must not change.
+
+    Raises:
+        AssertionError: the answer stopped with an error, or changed something.
+        NotImplementedError: it was never written.
+    """
+    before = {name: _snapshot(thing) for name, thing in given.items()}
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        if isinstance(error, NotImplementedError) and "write your answer here" in str(error):
+            raise
+        raise AssertionError(f"your answer stops{_where(error.__traceback__)}. {explain(error)}") from error
+    for name, thing in given.items():
+        _compare(name, thing, before[name])
+
+
+@dataclass
+class _Kept:
+    """A thing as it was: itself, its numbers, whether it trains, its gradient, and what it is made of."""
+
+    thing: object
+    numbers: Tensor | None = None
+    trains: bool = False
+    gradient: Tensor | None = None
+    inside: dict = field(default_factory=dict)
+
+
+def _snapshot(thing: object) -> _Kept:
+    if isinstance(thing, Tensor):
+        gradient = thing.grad.clone() if thing.is_leaf and thing.grad is not None else None
+        return _Kept(thing, thing.detach().clone(), thing.requires_grad, gradient)
+    return _Kept(thing, inside={key: _snapshot(part) for key, part in _inside(thing).items()})
+
+
+def _inside(thing: object) -> dict:
+    """What a module, a list, a tuple or a dictionary holds, by name."""
+    if isinstance(thing, nn.Module):
+        hooks = {f" hook {key}": hook for key, hook in thing._forward_hooks.items()}
+        own = {**thing._parameters, **thing._buffers, **thing._modules}
+        return {f".{name}": part for name, part in own.items() if part is not None} | hooks
+    if isinstance(thing, dict):
+        return {f"[{key!r}]": part for key, part in thing.items()}
+    if isinstance(thing, list | tuple):
+        return {f"[{i}]": part for i, part in enumerate(thing)}
+    return {}
+
+
+def _compare(name: str, thing: object, kept: _Kept) -> None:
+    if isinstance(thing, Tensor):
+        same = thing.shape == kept.numbers.shape and torch.equal(thing.detach(), kept.numbers)
+        assert same, f"{name} was changed in place; it must stay as it is, so work on a copy"
+        assert thing.requires_grad == kept.trains, (
+            f"requires_grad of {name} was {kept.trains} and is {thing.requires_grad} now; leave that as it is"
+        )
+        gradient = thing.grad if thing.is_leaf else None
+        assert (gradient is None) == (kept.gradient is None), f"the gradient of {name} was touched: no backward() here"
+        assert gradient is None or torch.equal(gradient, kept.gradient), f"the gradient of {name} was touched"
+        return
+    now = _inside(thing)
+    assert now.keys() == kept.inside.keys(), (
+        f"{name} was changed: it holds {len(now)} things now, and held {len(kept.inside)}; work on a copy"
+    )
+    for key, part in now.items():
+        old = kept.inside[key]
+        mutable = isinstance(part, Tensor | nn.Module | list | dict)
+        assert part is old.thing or (not mutable and part == old.thing), (
+            f"{name} was changed: {name}{key} is another thing now; work on a copy"
+        )
+        _compare(name + key, part, old)
+
+
+_reasons: list[tuple[str, list]] = []  # of the functions that are forbidden just now
+
+
+def _refuse() -> None:
+    why, used = _reasons[-1]
+    used.append(why)
+    raise AssertionError(why)
+
+
+def _stub(*args: object, **kwargs: object) -> None:
+    __import__("minitransformer.course.checks", fromlist=["checks"])._refuse()
+
+
+@contextmanager
+def forbidden(why: str, *functions: FunctionType) -> Iterator[None]:
+    """In here, calling one of these functions is an error that says why, whatever name it is called by.
+
+    Args:
+        why: what is forbidden, and what to do instead.
+        functions: of Python, not built in; methods too, as in LoRALinear.forward.
+
+    Raises:
+        AssertionError: one was called, even if the answer has caught the error.
+    """
+    used: list[str] = []
+    codes = {function: function.__code__ for function in functions if not function.__code__.co_freevars}
+    with ExitStack() as stack:
+        _reasons.append((why, used))
+        stack.callback(_reasons.pop)
+        for function in functions:
+            if function in codes:  # a new code reaches every name that the function has anywhere
+                stack.callback(setattr, function, "__code__", function.__code__)
+                function.__code__ = _stub.__code__
+            else:  # one that says super() belongs to a class; there it has one name
+                owner = function.__closure__[0].cell_contents
+                stack.enter_context(patch.object(owner, function.__name__, _stub))
+        yield
+    assert not used, why
+
+
+@contextmanager
+def without_autograd(**given: object) -> Iterator[None]:
+    """Call an answer in here that must do without autograd; otherwise as `answering`."""
+    why = "this task is without autograd: no backward() and no autograd.grad; write the derivative out"
+    functions = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward, torch.func.grad, torch.func.vjp,
+                 torch.func.jacrev, torch.func.jacfwd, torch.func.jvp, torch.autograd.functional.jacobian,
+                 torch.autograd.functional.vjp)  # fmt: skip
+    with answering(**given), forbidden(why, *functions), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def by_calculation(*others: FunctionType) -> Iterator[None]:
+    """Call a prediction in here: it must calculate, not build models or ask the library for the number."""
+    why = "calculate with pencil and paper: building a model or calling the library would spoil it"
+    with answering(), forbidden(why, nn.Module.__init__, Method.count, Method.attach, nn.Module.parameters, *others):
+        yield
+
+
+class Work(TorchDispatchMode):
+    """Counts matrix products: how many there were, how many rows went through them, and how many were recorded."""
+
+    PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+        self.rows = 0
+
+    def __torch_dispatch__(self, func: object, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
+        """Let an operation run, and count it if it is a product."""
+        if str(func).startswith(self.PRODUCTS):
+            left = args[1] if "add" in str(func) else args[0]
+            self.products += 1
+            self.rows += left.numel() // left.size(-1) if left.size(-1) else 0
+        return func(*args, **(kwargs or {}))
+
+
+class Calls(TorchFunctionMode):
+    """Remembers which of PyTorch's functions are called, under whatever name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.functions: list[object] = []
+
+    def __torch_function__(self, func: object, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
+        """Let a function run, and remember it."""
+        self.functions.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+# ---- judging a result -----------------------------------------------------------------------------------------------
+
+
+def near(got: Tensor, wanted: Tensor) -> bool:
+    """Whether two tensors are of one shape and precision and agree up to its rounding."""
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return False
+    if not wanted.is_floating_point():
+        return torch.equal(got, wanted)
+    if not got.isfinite().all() or not wanted.numel():
+        return bool(got.isfinite().all())
+    return bool(((got - wanted).abs() <= _rounding(wanted)).all())
+
+
+def _rounding(wanted: Tensor) -> float:
+    """How far numbers may be off; sums that cancel leave rounding of their terms behind, hence the floor."""
+    return TOLERANCE.get(wanted.dtype, 2e-4) * max(wanted.abs().max().item(), 0.01)
+
+
+def agree(got: object, wanted: Tensor, what: str, slips: Mapping[str, Tensor] | None = None) -> None:
+    """Make sure that a result is a tensor of the right shape, precision and numbers.
+
+    Args:
+        got: the result.
+        wanted: the reference.
+        what: how messages call it.
+        slips: results of well-known mistakes, by what the message says of them. They are looked at only if the result is wrong.
+
+    Raises:
+        AssertionError: it is not; the message names the slip, or what differs, and where.
+    """
+    assert got is not None, f"{what} is None: did you forget the return?"
+    assert isinstance(got, Tensor), f"{what} must be a tensor, not {type(got).__name__}"
+    got, wanted = got.detach(), wanted.detach()
+    if near(got, wanted):
+        return
+    for says, slip in (slips or {}).items():
+        if near(got.to(slip.dtype), slip.detach()):
+            raise AssertionError(says)
+    assert got.shape == wanted.shape, f"{what} is of shape {tuple(got.shape)}; it must be {tuple(wanted.shape)}"
+    assert got.dtype == wanted.dtype, (
+        f"{what} is {_short(got.dtype)}; it must be {_short(wanted.dtype)}, as what was given: "
+        "make new tensors in that precision (new_zeros, zeros_like, dtype=...)"
+    )
+    assert not got.isnan().any(), f"{what} holds nan, which is no number"
+    assert got.isfinite().all(), f"{what} holds an infinite number"
+    if got.dtype == torch.bool or not got.is_floating_point():
+        wrong = (got != wanted).nonzero()
+    else:
+        wrong = ((got - wanted).abs() > _rounding(wanted)).nonzero()
+    place = tuple(wrong[0].tolist())
+    raise AssertionError(
+        f"{what} is not right: {len(wrong)} of {got.numel()} numbers differ; "
+        f"at {list(place)} it is {_show(got[place])} and should be {_show(wanted[place])}"
+    )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _show(number: Tensor) -> str:
+    return f"{number.item():.5g}" if number.is_floating_point() else str(number.item())
+
+
+def gradients(output: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """Gradients of a random mixture of the outputs, the same mixture at each call; None where none arrives."""
+    mixture = torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output)
+    found = torch.autograd.grad(output, list(leaves.values()), mixture, allow_unused=True, retain_graph=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def agree_gradients(
+    got: Tensor,
+    wanted: Tensor,
+    leaves: Mapping[str, Tensor],
+    wanted_leaves: Mapping[str, Tensor] | None = None,
+    slips: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Make sure that the gradients of a result are those of the reference.
+
+    Args:
+        got: the result.
+        wanted: the reference.
+        leaves: what the result must be derived by, by name.
+        wanted_leaves: the same for the reference, where it has tensors of its own.
+        slips: other results whose gradients a mistake would give, by what the message says.
+
+    Raises:
+        AssertionError: one is missing or wrong, or arrives where none should.
+    """
+    assert got.requires_grad, "no gradient can flow back from the result: is it detached, or inside torch.no_grad()?"
+    mine, right = gradients(got, leaves), gradients(wanted, wanted_leaves or leaves)
+    for says, slip in (slips or {}).items():
+        theirs = gradients(slip, leaves)
+        alike = [theirs[n] is not None and mine[n] is not None and near(mine[n], theirs[n]) for n in leaves]
+        differ = any(right[n] is not None and theirs[n] is not None and not near(theirs[n], right[n]) for n in leaves)
+        assert not (differ and all(alike)), says
+    for name, truth in right.items():
+        if truth is None:
+            assert mine[name] is None or not mine[name].any(), f"a gradient reaches {name}, and none should"
+            continue
+        assert mine[name] is not None and (mine[name].any() or not truth.any()), (
+            f"no gradient reaches {name}: is something detached, or inside torch.no_grad()?"
+        )
+        agree(mine[name], truth, f"the result is right, but the gradient of {name}")
+
+
+def parameter(module: nn.Module, name: str, shape: Sequence[int], meaning: str = "") -> Tensor:
+    """The trained weight of a module by its name: an nn.Parameter of this shape.
+
+    Args:
+        module: the student's.
+        name: of the weight; `module.name`, or `module.name.weight` where name is a module.
+        shape: that it must have.
+        meaning: the shape in letters, for the message.
+
+    Raises:
+        AssertionError: there is none, or it is something else.
+    """
+    weight = getattr(module, name, None)
+    assert weight is not None, f"there is no self.{name}"
+    assert not isinstance(weight, nn.Module), (
+        f"self.{name} must be the nn.Parameter itself, not a {type(weight).__name__} that holds one"
+    )
+    assert isinstance(weight, nn.Parameter), (
+        f"self.{name} must be an nn.Parameter, not {type(weight).__name__}: only a parameter is found by optimizers, saved and moved"
+    )
+    assert weight.shape == tuple(shape), (
+        f"self.{name} is of shape {tuple(weight.shape)}, not {meaning or tuple(shape)}{f' = {tuple(shape)}' if meaning else ''}"
+    )
+    assert weight.requires_grad, f"self.{name} does not train: requires_grad is False"
+    return weight
+
+
+def random_start(make: Callable[[], Tensor], what: str, std: float | None = None) -> None:
+    """Make sure that a weight starts at random: no zeros, no pattern, other numbers the next time.
+
+    Args:
+        make: builds the weight anew.
+        what: its name.
+        std: the spread that the task asks for, within a factor of two; None: any between 1e-3 and 3.
+
+    Raises:
+        AssertionError: it does not.
+    """
+    first, second = make().detach().double(), make().detach().double()
+    assert first.any(), f"{what} starts at zero; it must start at random"
+    assert first.numel() < 2 or first.unique().numel() > first.numel() // 2, (
+        f"{what} starts with numbers that are alike; it must start at random"
+    )
+    assert not torch.equal(first, second), f"{what} starts with the same numbers each time; it must start at random"
+    spread = torch.cat([first.flatten(), second.flatten()]).square().mean().sqrt().item()
+    low, high = (std / 2, std * 2) if std else (1e-3, 3.0)
+    assert low < spread < high, (
+        f"{what} starts with numbers of size {spread:.2g}; they should be between {low:.2g} and {high:.2g}"
+    )
+
+
+def apart(new: nn.Module, old: nn.Module, names: tuple[str, str] = ("the new model", "the old one")) -> None:
+    """Make sure that two models share no weight and no module.
+
+    Raises:
+        AssertionError: they share one; the message names it.
+    """
+    assert new is not old, f"{names[0]} is {names[1]} itself; make a new one"
+    mine = {tensor.untyped_storage().data_ptr() for tensor in old.state_dict(keep_vars=True).values()}
+    for name, tensor in new.state_dict(keep_vars=True).items():
+        assert tensor.untyped_storage().data_ptr() not in mine, (
+            f"{names[0]} shares {name} with {names[1]}: training one would change the other; copy it"
+        )
+    theirs = set(map(id, old.modules()))
+    for name, module in new.named_modules():
+        assert id(module) not in theirs, f"{names[0]} shares the module {name} with {names[1]}; copy it"
+
+
+def plain(model: object, config: GPTConfig, what: str = "the result") -> None:
+    """Make sure that a model is a plain GPT of these dimensions: its modules, its parameters, and nothing else.
+
+    Raises:
+        AssertionError: it is not; the message names what is too much, missing or no parameter.
+    """
+    assert model is not None, f"{what} is None: did you forget the return?"
+    assert type(model) is GPT, f"{what} must be a plain GPT, not {type(model).__name__}"
+    with torch.device("meta"):
+        twin = GPT(config)
+    kinds = {name: type(module) for name, module in twin.named_modules()}
+    for name, module in model.named_modules():
+        assert kinds.get(name) is type(module), (
+            f"{what} has a {type(module).__name__} at {name}; a plain GPT has {kinds[name].__name__ if name in kinds else 'nothing'} there"
+        )
+        assert not (module._forward_hooks or module._forward_pre_hooks), f"{what} has a hook at {name}"
+    have, want = dict(model.named_parameters()), dict(twin.named_parameters())
+    missing = sorted(want.keys() - have.keys())
+    assert not missing, f"{missing[0]} of {what} is no nn.Parameter: an optimizer would not find it"
+    for name, weight in want.items():
+        assert have[name].shape == weight.shape, f"{name} of {what} is of shape {tuple(have[name].shape)}"
+        assert have[name].is_leaf, f"{name} of {what} hangs on a graph: compute under torch.no_grad()"
