@@ -40,9 +40,16 @@ def check_pair(pair: object) -> tuple[Tensor, Tensor]:
     return tokens.long(), targets.long()
 
 
+def check_batch(model: nn.Module, tokens: Tensor, targets: Tensor) -> None:
+    """Raise a ValueError where a token or a target that counts lies outside the model's vocabulary."""
+    check_tokens(model, tokens)
+    check_tokens(model, targets[targets != IGNORE], "targets")
+
+
 @torch.no_grad()
 def loss_on(model: nn.Module, tokens: Tensor, targets: Tensor) -> tuple[float, int]:
     """Sum of the cross-entropies in nats, and the number of targets that count."""
+    check_batch(model, tokens, targets)
     device = next(model.parameters()).device
     logits = model(tokens.to(device)).flatten(0, 1)  # (N T, vocab_size)
     loss = F.cross_entropy(logits.float(), targets.to(device).flatten(), ignore_index=IGNORE, reduction="sum")
@@ -74,8 +81,7 @@ class TensorData(Task):
 
     def check(self, model: nn.Module) -> None:
         """Raise a ValueError where a token or target lies outside the model's vocabulary."""
-        check_tokens(model, self.tokens)
-        check_tokens(model, self.targets[self.targets != IGNORE], "targets")
+        check_batch(model, self.tokens, self.targets)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows drawn at random: two tensors (B, T)."""
@@ -102,18 +108,6 @@ class LoaderData(Task):
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
         self.batches: Iterator = iter(())
-        self.model: nn.Module | None = None
-
-    def check(self, model: nn.Module) -> None:
-        """Remember the model; every batch is held against its vocabulary when it comes."""
-        self.model = model
-
-    def checked(self, pair: object) -> tuple[Tensor, Tensor]:
-        """The pair, if the model can read it; else a ValueError."""
-        tokens, targets = check_pair(pair)
-        check_tokens(self.model, tokens)
-        check_tokens(self.model, targets[targets != IGNORE], "targets")
-        return tokens, targets
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The next batch: two tensors (B, T). The loader decides on its size and its order."""
@@ -123,11 +117,11 @@ class LoaderData(Task):
             pair = next(self.batches, None)
         if pair is None:
             raise ValueError(f"the DataLoader is empty; {HELP}")
-        return self.checked(pair)
+        return check_pair(pair)
 
     def score(self, model: nn.Module) -> float:
         """Mean cross-entropy over the whole loader, in nats a target."""
-        pairs = [loss_on(model, *self.checked(pair)) for pair in self.loader]
+        pairs = [loss_on(model, *check_pair(pair)) for pair in self.loader]
         if not pairs:
             raise ValueError(f"the DataLoader is empty; {HELP}")
         return sum(total for total, _ in pairs) / sum(count for _, count in pairs)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from minitransformer.data import as_task
+from minitransformer.data import as_task, check_batch
 from minitransformer.files import write_safetensors
 from minitransformer.surgery import check_positive, check_scale, fingerprint
 from minitransformer.tasks import Task
@@ -38,7 +38,7 @@ def choose_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # a PyTorch without CUDA asserts
         raise ValueError(f"device {name!r} cannot be used ({error}); on this machine: {here}") from None
     return device
 
@@ -248,6 +248,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule.rate(step, end)
         inputs, targets = task.batch(batch_size, generator)  # (B, T), (B, T)
+        check_batch(model, inputs, targets)
         logits = model(inputs.to(device))  # (B, T, vocab_size)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.to(device).flatten())
         optimizer.zero_grad()

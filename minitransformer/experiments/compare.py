@@ -202,7 +202,7 @@ def score_table(rows: Sequence[Mapping]) -> Table:
     """Accuracies: a row a method, a column a task."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     seeds = max(row["seeds"] for row in rows)
-    table = Table(
+    shown = Table(
         box=None,
         padding=(0, 1, 0, 0),
         caption_justify="left",
@@ -212,31 +212,31 @@ def score_table(rows: Sequence[Mapping]) -> Table:
             f"in: steps to a score of {REACHED}; kept: of the base's own skills then; 10x: recorded at ten times the steps"
         ),
     )
-    table.add_column("\nmethod")
-    table.add_column("\ntrained", justify="right")
+    shown.add_column("\nmethod")
+    shown.add_column("\ntrained", justify="right")
     for task in tasks:
         steps = max(row["steps"] for row in rows if row["task"] == task)
-        table.add_column(f"{task}, {steps} steps\nscore   in kept 10x", no_wrap=True)
+        shown.add_column(f"{task}, {steps} steps\nscore   in kept 10x", no_wrap=True)
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = {row["task"]: row for row in rows if row["method"] == method}
         trained = next(iter(mine.values()))["trained"]
-        table.add_row(method, f"{trained:,}", *(cell(mine[task]) if task in mine else "" for task in tasks))
-    return table
+        shown.add_row(method, f"{trained:,}", *(cell(mine[task]) if task in mine else "" for task in tasks))
+    return shown
 
 
 def bits_table(rows: Sequence[Mapping]) -> Table:
     """Bits per character on a new text and on the old one: a row a method."""
-    table = Table(
+    shown = Table(
         box=None,
         padding=(0, 2, 0, 0),
         caption_justify="left",
         caption=f"bits per character, less is better; the old text with the method attached; {LEARNING}: was still learning",
     )
     for name in ("task", "method", "trained", "new text", "of", "old text", "of"):
-        table.add_column(name, justify="left" if name in ("task", "method") else "right")
+        shown.add_column(name, justify="left" if name in ("task", "method") else "right")
     for row in rows:
         more = LEARNING if row["state"] == "unfinished" else ""
         figures = (row["score"], row["score_base"], row["kept"], row["kept_base"])
         new, base, old, old_base = (f"{figure:.3f}" for figure in figures)
-        table.add_row(row["task"], row["method"], f"{row['trained']:,}", new + more, base, old, old_base)
-    return table
+        shown.add_row(row["task"], row["method"], f"{row['trained']:,}", new + more, base, old, old_base)
+    return shown
