@@ -10,19 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors import SafetensorError
 
 from minitransformer import __main__ as cli
-from minitransformer import files
-from minitransformer import pretrain as pretrain_module
+from minitransformer import checkpoints
 from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
 from minitransformer.experiments import compare, runs, search
 from minitransformer.methods import METHODS
 from minitransformer.model import GPTConfig
-from minitransformer.pretrain import RECIPES
 from minitransformer.surgery import count_parameters
-from minitransformer.tasks import LADDER, SkillStreams, StringTask
+from minitransformer.tasks import LADDER, StringTask
 
 COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1", "--seeds", "2"]
 
@@ -131,14 +127,6 @@ def test_base_that_speaks_other_tokens_is_an_error(fails, tmp_path):
     assert "base 'tiny' does not speak" in fails(*COMPARE, "--tasks", "code", "--base", "tiny", "--out", tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nope"], ["compare", "--seeds", "two"], ["pretrain"]], ids=str)
-def test_command_line_that_cannot_be_read_shows_the_usage(capsys, arguments):
-    with pytest.raises(SystemExit) as exit:
-        cli.main(arguments)
-    assert exit.value.code == 2
-    assert "usage: python -m minitransformer" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("inside", ["", "folder"])
 def test_out_that_is_a_file_is_an_error(fails, tmp_path, inside):
     file = tmp_path / "file"
@@ -184,19 +172,14 @@ def damaged_base(tmp_path, monkeypatch):
     folder.mkdir()
     shutil.copy(FOLDER / "tiny.json", folder)
     (folder / "tiny.safetensors").write_bytes((FOLDER / "tiny.safetensors").read_bytes()[:-1])
-    for module in (runs, cli):
-        for function in (base_names, load_base, load_card):
-            if hasattr(module, function.__name__):
-                monkeypatch.setattr(module, function.__name__, partial(function, folder=folder))
+    monkeypatch.setattr(checkpoints, "FOLDER", folder)
 
 
-@pytest.mark.parametrize("arguments", [COMPARE, ["search", *COMPARE[1:]], ["doctor"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("arguments", [COMPARE, ["search", *COMPARE[1:]]], ids=lambda a: a[0])
 def test_damaged_base_is_an_error_that_says_how_to_mend_it(fails, damaged_base, arguments):
-    assert "python -m minitransformer pretrain tiny" in fails(*arguments)
-
-
-def test_unknown_recipe_is_an_error(fails):
-    assert "no recipe for a base 'nope'; there are: nano, tiny, small, docs" in fails("pretrain", "nope")
+    message = fails(*arguments)
+    assert "tiny.safetensors is damaged" in message
+    assert "install minitransformer anew" in message
 
 
 def test_error_of_a_real_process_is_one_line_without_a_traceback():
@@ -217,13 +200,6 @@ def test_loss_that_explodes_is_an_error_without_a_traceback(capsys, runner, tmp_
 
 
 # ---- compare and search ---------------------------------------------------------------------------------------------
-
-
-def test_doctor_finds_everything_in_order(capsys):
-    assert cli.main(["doctor"]) == 0
-    out = capsys.readouterr().out
-    assert all(f"base {name}: " in out for name in base_names())
-    assert all(name in out for name in METHODS)
 
 
 def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, capsys):
@@ -459,100 +435,3 @@ def test_ctrl_c_in_a_real_process_ends_it_with_130_and_what_is_finished_saved(ru
     assert lines(tmp_path / "compare.unfinished.jsonl") == finished
     assert cli.main(arguments) == 0
     assert [run.seed for run in runner.runs] == [1]
-
-
-# ---- pretraining ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """A function that makes the recipe of `tiny` a very small one, learning from a task."""
-    monkeypatch.setattr(pretrain_module, "train", partial(pretrain_module.train, save_every=3))
-    config = GPTConfig(vocab_size=10, block_size=64, n_layer=1, n_head=2, n_embd=8)
-
-    def change(task):
-        monkeypatch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], config=config, task=task, steps=10, batch_size=4))
-        return task
-
-    return change
-
-
-def pretrain_into(folder):
-    return cli.main(["pretrain", "tiny", "--device", "cpu", "--out", str(folder)])
-
-
-def test_pretraining_writes_a_base_that_loads(recipe, tmp_path, capsys):
-    recipe(SkillStreams())
-    assert pretrain_into(tmp_path) == 0
-    assert sorted(os.listdir(tmp_path)) == ["tiny.json", "tiny.safetensors"]
-    card, model = load_card("tiny", tmp_path), load_base("tiny", folder=tmp_path)
-    assert (card["steps"], card["config"]["n_embd"], model.config.n_embd) == (10, 8, 8)
-    assert card["accuracy_by_examples_in_the_prompt"].keys() == {"0", "1", "2", "3"}
-    assert f"tiny: {card['parameters']:,} parameters after 10 steps" in capsys.readouterr().out
-
-
-def test_pretraining_makes_the_same_base_whatever_was_drawn_before(recipe, tmp_path):
-    recipe(SkillStreams())
-    for seed, folder in enumerate(("one", "two"), start=1):
-        torch.manual_seed(seed)
-        assert pretrain_into(tmp_path / folder) == 0
-    assert (tmp_path / "one" / "tiny.safetensors").read_bytes() == (tmp_path / "two" / "tiny.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize("at", [[1], [3], [5], [10], [8, 3]], ids=str)
-def test_interrupted_pretraining_ends_with_the_same_weights(recipe, interrupted, same, tmp_path, capsys, at):
-    recipe(SkillStreams())
-    assert pretrain_into(tmp_path / "whole") == 0
-    for batch in at:
-        recipe(interrupted(SkillStreams(), batch))
-        assert pretrain_into(tmp_path / "parts") == 130
-        assert not base_names(tmp_path / "parts")  # no half base is taken for a whole one
-        assert "Traceback" not in capsys.readouterr().err
-    again = recipe(interrupted(SkillStreams(), 0))
-    assert pretrain_into(tmp_path / "parts") == 0
-    assert again.batches == 10 - sum((batch - 1) // 3 * 3 for batch in at)
-    whole, parts = (load_base("tiny", folder=tmp_path / folder) for folder in ("whole", "parts"))
-    assert same(whole.state_dict(), parts.state_dict())
-    assert load_card("tiny", tmp_path / "whole") == load_card("tiny", tmp_path / "parts")
-    assert sorted(os.listdir(tmp_path / "parts")) == ["tiny.json", "tiny.safetensors"]
-
-
-def test_interruption_behind_the_training_repeats_none_of_it(recipe, interrupted, tmp_path, monkeypatch):
-    recipe(SkillStreams())
-    with monkeypatch.context() as patch:
-        patch.setattr(pretrain_module, "quality", lambda *_: press_ctrl_c())
-        assert pretrain_into(tmp_path) == 130
-    again = recipe(interrupted(SkillStreams(), 0))
-    assert pretrain_into(tmp_path) == 0
-    assert again.batches == 0
-    load_base("tiny", folder=tmp_path)
-
-
-def test_damaged_state_of_pretraining_is_an_error_that_says_what_to_delete(recipe, interrupted, tmp_path, capsys):
-    recipe(interrupted(SkillStreams(), 5))
-    assert pretrain_into(tmp_path) == 130
-    state = tmp_path / "tiny.state"
-    state.write_bytes(state.read_bytes()[:-100])
-    capsys.readouterr()
-    assert pretrain_into(tmp_path) == 1
-    [message] = capsys.readouterr().err.splitlines()
-    assert f"delete {state} to start again" in message
-
-
-def test_disk_that_is_full_is_an_error_without_a_traceback(recipe, tmp_path, capsys, monkeypatch):
-    def fail(*_):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")  # no OSError
-
-    recipe(SkillStreams())
-    monkeypatch.setattr(files, "save_file", fail)
-    assert pretrain_into(tmp_path) == 1
-    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("inside", ["", "folder"])
-def test_pretraining_into_a_file_is_an_error_before_any_training(recipe, interrupted, tmp_path, capsys, inside):
-    task = recipe(interrupted(SkillStreams(), 0))
-    (tmp_path / "file").write_text("mine")
-    assert pretrain_into(tmp_path / "file" / inside) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
-    assert task.batches == 0
