@@ -9,7 +9,7 @@ WRONG = [
     Wrong("predict_numbers", "vectors counted", "30 * 4096", "30", "how long is it"),
     Wrong("predict_numbers", "table counted too", "30 * 4096", "(30 + 32_000) * 4096", "table is frozen"),
     Wrong("predict_numbers", "one head only", "30 * 4096", "30 * 128", "length of one"),
-    Wrong("predict_numbers", "nothing returned", "return 30 * 4096", "pass", "one whole number"),
+    Wrong("predict_numbers", "nothing returned", "return 30 * 4096", "pass", "the answer is None"),
     Wrong("predict_places", "text not shifted", "first = 20", "first = 0", "taken by the prompt"),
     Wrong("predict_places", "counted from one", "first = 20", "first = 21", "count from 0"),
     Wrong("predict_places", "last virtual token", "first = 20", "first = 19", "last virtual token"),
@@ -80,42 +80,48 @@ WRONG = [
         "model frozen",
         "places = torch.arange(p)",
         "model.requires_grad_(False)\n    places = torch.arange(p)",
-        "not frozen",
+        "requires_grad of model.wte.weight was True and is False now",
     ),
     Wrong("forward_mixed", "text at position zero", "start=p", "start=0", "begins at position 0"),
     Wrong("forward_mixed", "all texts at one position", "start=p", "start=longest", "same position"),
     Wrong(
         "forward_mixed", "prompt without positions", "prompt + base.wpe.weight[:p]", "prompt", "no position embeddings"
     ),
-    Wrong("forward_mixed", "first rows kept", "row[len(prompt) : len(prompt) + T]", "row[:T]", "first rows"),
+    Wrong(
+        "forward_mixed",
+        "first rows kept",
+        "row[len(prompt) : len(prompt) + T]",
+        "row[:T]",
+        "only the row without a prompt is right",
+    ),
     Wrong("forward_mixed", "last rows kept", "row[len(prompt) : len(prompt) + T]", "row[-T:]", "last rows"),
     Wrong(
         "forward_mixed",
         "logits of virtual tokens not cut off",
         "row[len(prompt) : len(prompt) + T]",
         "row",
-        "real tokens only",
+        "what the rows get is of shape",
     ),
     Wrong(
         "forward_mixed",
         "prompt behind the text",
         "torch.cat([virtual, real, filling])",
         "torch.cat([real, virtual, filling])",
-        "prompt, then text",
+        "only the row without a prompt is right",
     ),
     Wrong(
         "forward_mixed",
         "filling between prompt and text",
         "torch.cat([virtual, real, filling])",
         "torch.cat([virtual, filling, real])",
-        "before the text",
+        "only rows with the longest prompt are right, and they need n",
     ),
     Wrong(
         "forward_mixed",
         "filling in front of all",
         "torch.cat([virtual, real, filling])",
         "torch.cat([filling, virtual, real])",
-        "before the text",
+        "only rows with the longest prompt are right, and they need n",
     ),
     Wrong(
         "forward_mixed",
@@ -127,15 +133,21 @@ WRONG = [
         """torch.cat([filling, virtual, real]))
     x = base.transform(torch.stack(rows))
     texts = [row[-T:]""",
-        "stands in front",
+        "only rows with the longest prompt are right, and they need n",
     ),
-    Wrong("forward_mixed", "same prompt for all", "virtual = prompt +", "virtual = prompts[1][:p] +", "some row"),
+    Wrong(
+        "forward_mixed",
+        "same prompt for all",
+        "virtual = prompt +",
+        "virtual = prompts[1][:p] +",
+        "the shapes do not fit",
+    ),
     Wrong(
         "forward_mixed",
         "row by row",
         "x = base.transform(torch.stack(rows))",
         "x = torch.cat([base.transform(row[None]) for row in rows])",
-        "run once",
+        "run them once, for all rows together",
     ),
     Wrong("mended_loss", "only the targets mended", "idx, start=p", "idx", "share the positions"),
     Wrong(
@@ -145,7 +157,7 @@ WRONG = [
         "torch.cat([targets, ignored], dim=1)",
         "too early",
     ),
-    Wrong("mended_loss", "virtual tokens count", "(B, p), IGNORE)", "(B, p), 0)", "virtual tokens count"),
+    Wrong("mended_loss", "virtual tokens count", "(B, p), IGNORE)", "(B, p), 0)", "loss is not right"),
     Wrong(
         "mended_loss", "sum instead of mean", "ignore_index=IGNORE)", 'ignore_index=IGNORE, reduction="sum")', "the sum"
     ),
@@ -154,7 +166,7 @@ WRONG = [
         "losses not averaged",
         "ignore_index=IGNORE)",
         'ignore_index=IGNORE, reduction="none")',
-        "one mean",
+        "the loss is of shape",
     ),
     Wrong(
         "mended_loss",
@@ -164,7 +176,146 @@ WRONG = [
         "number of tokens that count",
     ),
     Wrong("mended_loss", "prompt detached", "virtual = prompt +", "virtual = prompt.detach() +", "no gradient"),
+    Wrong("mended_loss", "prompt without positions", "prompt + base.wpe.weight[:p]", "prompt", "loss is not right"),
+    # ---- as a reader's attempts showed
     Wrong(
-        "mended_loss", "prompt without positions", "prompt + base.wpe.weight[:p]", "prompt", "the lesson's model has"
+        "predict_numbers",
+        "asked the library",
+        "return 30 * 4096",
+        "return METHOD.count(SEVEN_BILLION, num_virtual_tokens=30)",
+        "calculate",
+    ),
+    Wrong("predict_numbers", "half a number", "return 30 * 4096", "return 30 * 4096 + 0.5", "whole number"),
+    Wrong("predict_places", "two numbers", "return first, longest, most", "return first, longest", "return 3 numbers"),
+    Wrong(
+        "predict_places",
+        "true for a number",
+        "return first, longest, most",
+        "return first, longest, True",
+        "number 3 must be",
+    ),
+    Wrong("prompt_from_text", "length written in", "torch.arange(p) % len(text)", "torch.arange(p) % 4", ""),
+    Wrong("prompt_from_text", "repeated three times", "text[places]", "text.repeat(3)[:p]", "shape"),
+    Wrong("prompt_from_text", "width written in", ".detach()  # (p, d)", ".detach().reshape(p, 8)", ""),
+    Wrong("prompt_from_text", "float32", ".detach()  # (p, d)", ".detach().float()", "and the table is"),
+    Wrong(
+        "prompt_from_text",
+        "text changed",
+        "    places =",
+        "    text.clamp_(max=3)\n    places =",
+        "was changed in place",
+    ),
+    Wrong(
+        "forward_mixed",
+        "prompts sorted in place",
+        "    rows = []",
+        "    prompts.sort(key=len)\n    rows = []",
+        "prompts was changed",
+    ),
+    Wrong(
+        "forward_mixed",
+        "inputs zeroed in place",
+        "    return base.unembed",
+        "    idx.zero_()\n    return base.unembed",
+        "idx was changed",
+    ),
+    Wrong(
+        "forward_mixed",
+        "prompt detached",
+        "virtual = prompt +",
+        "virtual = prompt.detach() +",
+        "no gradient can flow back",
+    ),
+    Wrong(
+        "forward_mixed",
+        "prompt changed in place",
+        "virtual = prompt + base.wpe.weight[:p]",
+        "virtual = prompt.data.add_(base.wpe.weight[:p])",
+        "was changed in place",
+    ),
+    Wrong(
+        "forward_mixed",
+        "under no_grad",
+        "    x = base.transform(torch.stack(rows))",
+        "    with torch.no_grad():\n        x = base.transform(torch.stack(rows))",
+        "no gradient can flow back",
+    ),
+    Wrong("forward_mixed", "longest written in", "max(len(prompt) for prompt in prompts)", "8", ""),
+    Wrong("forward_mixed", "length written in", "T = idx.size(1)", "T = 6", ""),
+    Wrong(
+        "forward_mixed",
+        "row by row through rebuilt models",
+        None,
+        """
+def forward_mixed(base, prompts, idx):
+    other = GPT(base.config).to(base.wte.weight.dtype)
+    other.load_state_dict(base.state_dict())
+    return torch.cat([PromptedGPT(other, prompt)(row[None]) for prompt, row in zip(prompts, idx)])
+""",
+        "run them once",
+    ),
+    Wrong(
+        "forward_mixed",
+        "no final norm",
+        "base.unembed(torch.stack(texts))",
+        "base.lm_head(torch.stack(texts))",
+        "is not right",
+    ),
+    Wrong(
+        "forward_mixed",
+        "one position too early",
+        "start=p)[0]",
+        "start=max(0, p - 1))[0]",
+        "only the row without a prompt",
+    ),
+    Wrong(
+        "forward_mixed",
+        "list of prompts used up",
+        "p = len(prompt)",
+        "p = len(prompt)\n        prompts.append(prompt) if len(prompts) < 9 else None",
+        "",
+    ),
+    Wrong("mended_loss", "length written in", "B, p = len(idx), len(prompt)", "B, p = len(idx), 4", ""),
+    Wrong(
+        "mended_loss",
+        "mean of row means",
+        "    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)",
+        "    return torch.stack([F.cross_entropy(a, b, ignore_index=IGNORE) for a, b in zip(logits, targets)]).mean()",
+        "rows' means",
+    ),
+    Wrong(
+        "mended_loss",
+        "fifteen written in",
+        "targets.flatten(), ignore_index=IGNORE)",
+        'targets.flatten(), ignore_index=IGNORE, reduction="sum") / 15',
+        "is not right",
+    ),
+    Wrong(
+        "mended_loss", "tokens zeroed", "    return F.cross", "    idx.zero_()\n    return F.cross", "idx was changed"
+    ),
+    Wrong(
+        "mended_loss",
+        "targets clamped in place",
+        "    B, p",
+        "    targets.clamp_(min=0)\n    B, p",
+        "targets was changed",
+    ),
+    Wrong(
+        "mended_loss",
+        "cut too late",
+        "    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)",
+        "    return F.cross_entropy(logits[:, p + 2 :].flatten(0, 1), targets[:, p + 2 :].flatten(), ignore_index=IGNORE)",
+        "is not right",
+    ),
+    Wrong(
+        "mended_loss",
+        "a prompt of its own",
+        None,
+        """
+def mended_loss(base, prompt, idx, targets):
+    logits = PromptedGPT(base, prompt)(idx)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+""",
+        "no gradient reaches the prompt",
     ),
 ]
