@@ -1,7 +1,14 @@
 """Greedy and sampled generation, the same for the base model and for every adapted model."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from minitransformer.surgery import check_tokens
+
+MOST = 100_000  # new tokens in one call: hours of work, and more is likelier a mistake
+COLDEST = 1e-30  # logits divided by less than this overflow; at such a temperature only the likeliest token is left
 
 
 @torch.no_grad()
@@ -16,24 +23,31 @@ def generate(
 
     Args:
         model: maps (B, T) tokens to (B, T, vocab_size) logits; `model.config.block_size` is the longest T it takes.
-        idx: the tokens to continue, (B, T). Beyond block_size only the newest tokens are seen.
-        max_new_tokens: number of tokens to add.
-        temperature: 0 takes the likeliest token; 1 samples from the model; higher is wilder.
+        idx: the tokens to continue, (B, T), at least one in each row. Beyond block_size only the newest tokens are seen.
+        max_new_tokens: number of tokens to add, from 0 to 100,000.
+        temperature: 0, or below 1e-30, takes the likeliest token; 1 samples from the model; higher is wilder.
         generator: the source of randomness when temperature > 0.
 
     Returns:
         The tokens with their continuation, (B, T + max_new_tokens).
 
     Raises:
-        ValueError: temperature is negative.
+        ValueError: the tokens are no (B, T) of the vocabulary or there is none, or a number is out of its range.
     """
-    if temperature < 0:
-        raise ValueError(f"generate: temperature must be 0 or more, not {temperature}")
+    check_tokens(model, idx, "generate: idx")
+    if idx.dim() != 2 or idx.size(1) == 0:
+        raise ValueError(f"generate: idx must be (B, T) with T of at least 1, not {tuple(idx.shape)}")
+    if type(max_new_tokens) is not int or not 0 <= max_new_tokens <= MOST:
+        raise ValueError(f"generate: max_new_tokens must be a whole number from 0 to {MOST}, not {max_new_tokens!r}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"generate: temperature must be a number of 0 or more, not {temperature}")
+    idx = idx.long()
     for _ in range(max_new_tokens):
         logits = model(idx[:, -model.config.block_size :])[:, -1]  # (B, vocab_size)
-        if temperature == 0:
+        if temperature < COLDEST:
             token = logits.argmax(dim=-1, keepdim=True)  # (B, 1)
         else:
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # 16 bits overflow sooner
             probabilities = (logits / temperature).softmax(dim=-1)  # (B, vocab_size)
             if generator is not None:
                 probabilities = probabilities.to(generator.device)  # chance must be drawn where the generator is

@@ -1,16 +1,12 @@
 """Freezing, swapping modules, counting, and keeping the added weights: what every method does to a model."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from minitransformer.files import write_safetensors
 from minitransformer.model import GPT, GPTConfig
 
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")  # of each block
@@ -37,18 +33,48 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+class Attached(nn.Module):
+    """A module that a method puts in the place of another, which it keeps as `base`."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+
+
+def inside(module: nn.Module) -> nn.Module:
+    """The module that others stand for: without the wrappers of methods and of `torch.compile`."""
+    while isinstance(module, Attached) or hasattr(module, "_orig_mod"):
+        module = module.base if isinstance(module, Attached) else module._orig_mod
+    return module
+
+
 def added_modules(model: nn.Module) -> list[str]:
-    """Names of the modules that no plain GPT has: what a method has attached ("" is the model itself)."""
-    with torch.random.fork_rng(devices=[]):  # what trains next must not depend on this
-        plain = {type(module) for module in GPT(GPTConfig(1, 1, 1, 1, 1)).modules()}
-    return [name for name, module in model.named_modules() if type(module) not in plain]
+    """Names of the modules that a method has attached ("" is the model itself)."""
+    return [name for name, module in model.named_modules() if isinstance(module, Attached)]
+
+
+def base_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of the base inside an adapted model, by their names in the base, each shared tensor once."""
+    found: dict[str, Tensor] = {}
+
+    def walk(module: nn.Module, prefix: str) -> None:
+        module = inside(module)
+        own = [*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False)]
+        for name, tensor in own:
+            if not any(tensor is other for other in found.values()):
+                found[name] = tensor
+        for name, child in module.named_children():
+            walk(child, f"{prefix}.{name}" if prefix else name)
+
+    walk(model, "")
+    return found
 
 
 def check_plain(model: nn.Module) -> None:
     """Make sure that no method is attached yet.
 
     Raises:
-        ValueError: the model holds a module that a plain GPT does not have.
+        ValueError: a method is attached, or the model is compiled.
     """
     added = added_modules(model)
     if added:
@@ -57,6 +83,58 @@ def check_plain(model: nn.Module) -> None:
             f"the model has a {kind} attached already (at {added[0] or 'the top'!r}); "
             "merge it, detach it, or load the base again"
         )
+    if any(hasattr(module, "_orig_mod") for module in model.modules()):
+        raise ValueError("the model is compiled; attach to the plain model first, then compile the result")
+
+
+def check_gpt(model: nn.Module, method: str) -> None:
+    """Make sure that a model has what a method of the whole model needs: a GPT's config and three steps.
+
+    Raises:
+        ValueError: it has not; the message names the method.
+    """
+    if not all(hasattr(model, part) for part in ("config", "blocks", "embed", "transform", "unembed")):
+        raise ValueError(
+            f"{method} serves the course's GPT alone, and this is a {type(model).__name__}; "
+            "lora, dora, ia3 and adapter serve any module with linear layers"
+        )
+
+
+def check_own_forward(model: nn.Module) -> None:
+    """Make sure that no module of a GPT runs in a wrapping of gradient checkpointing or the like.
+
+    That would run a module a second time in the backward pass, when the weights that stood in for its own are gone, and
+    give gradients of another model.
+
+    Raises:
+        ValueError: one does; the message names it.
+    """
+    for name, module in model.named_modules():
+        known = type(module).__module__.startswith(("torch.nn.", "minitransformer."))
+        if not known or "forward" in vars(module):
+            raise ValueError(
+                f"the module at {name!r} is wrapped, by gradient checkpointing perhaps, which runs it again without the "
+                "weights that stand in for its own here; take the wrapping off"
+            )
+
+
+def beside(weight: Tensor) -> dict:
+    """Device and precision of what is added beside a weight: its own, but never fewer than 32 bits.
+
+    AdamW's small steps and moments are lost in 16 bits.
+    """
+    return {"device": weight.device, "dtype": torch.promote_types(weight.dtype, torch.float32)}
+
+
+def check_finite(weights: Mapping[str, Tensor], whose: str) -> None:
+    """Make sure that weights are numbers.
+
+    Raises:
+        ValueError: one is NaN or infinite; `whose` says where they are from.
+    """
+    for name, weight in weights.items():
+        if not weight.is_meta and not weight.isfinite().all():
+            raise ValueError(f"{whose}: {name!r} holds numbers that are not finite; go back to a state before that")
 
 
 def check_positive(**settings: int) -> None:
@@ -97,8 +175,22 @@ def check_tokens(model: nn.Module, idx: Tensor, name: str = "tokens") -> None:
         )
 
 
-def check_targets(target_modules: Sequence[str]) -> None:
-    """Make sure that every name is one of the six matrices of a block.
+def names_of(model: nn.Module, fits: Callable[[nn.Module], bool]) -> tuple[str, ...]:
+    """Last parts of the names of a model's modules, those whose modules all fit: what `target_modules` may name."""
+    parts = [(name.split(".")[-1], fits(module)) for name, module in model.named_modules() if name]
+    return tuple(dict.fromkeys(part for part, _ in parts if all(fit for other, fit in parts if other == part)))
+
+
+def linear_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the linear layers that a method can stand in for; of a GPT, the matrices of its blocks.
+
+    Subclasses of nn.Linear are left out: PyTorch's own read the weight past the layer's forward.
+    """
+    return MATRICES if isinstance(model, GPT) else names_of(model, lambda module: type(module) is nn.Linear)
+
+
+def check_targets(target_modules: Sequence[str], names: Sequence[str] = MATRICES, kind: str = "linear layer") -> None:
+    """Make sure that every target is one of the names that there are.
 
     Raises:
         ValueError: the list is empty or a string, or holds another name.
@@ -106,10 +198,8 @@ def check_targets(target_modules: Sequence[str]) -> None:
     if isinstance(target_modules, str) or not isinstance(target_modules, Sequence) or not target_modules:
         raise ValueError(f'target_modules must be a list of names such as ("q_proj", "v_proj"), not {target_modules!r}')
     for name in target_modules:
-        if name not in MATRICES:
-            raise ValueError(
-                f"target_modules: {name!r} matches nothing; the matrices of a block are {', '.join(MATRICES)}"
-            )
+        if name not in names:
+            raise ValueError(f"target_modules: {name!r} names no {kind}; there are: {', '.join(names) or 'none'}")
 
 
 def check_room(config: GPTConfig, num_virtual_tokens: int) -> None:
@@ -154,37 +244,42 @@ def replace_modules(
     """Put `make(module)` in the place of every module meant by `target_modules`; return the names.
 
     Raises:
-        ValueError: as `target_names` does, before anything is replaced.
+        ValueError: as `target_names` does, or one target lies inside another, before anything is replaced.
     """
     names = target_names(model, target_modules)
+    for name in names:
+        around = [other for other in names if name.startswith(f"{other}.")]
+        if around:
+            raise ValueError(f"target_modules: {name!r} lies inside {around[0]!r}; name one of them")
     for name in names:
         model.set_submodule(name, make(model.get_submodule(name)))
     return names
 
 
-def linear_layer(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A plain linear layer with copies of a weight (d_out, d_in) and a bias (d_out), where they are."""
+def linear_layer(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A plain linear layer with copies of a weight (d_out, d_in) and a bias (d_out) or none, where they are."""
     d_out, d_in = weight.shape
-    linear = nn.Linear(d_in, d_out, device="meta")  # shapes without memory
+    linear = nn.Linear(d_in, d_out, bias=bias is not None, device="meta")  # shapes without memory
     linear.weight = nn.Parameter(weight.detach().clone())
-    linear.bias = nn.Parameter(bias.detach().clone())
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone())
     return linear
 
 
-def detach(adapted: nn.Module) -> GPT:
+def detach(adapted: nn.Module) -> nn.Module:
     """Take a method off again, leaving the base as it was, to the bit.
 
     A module that a method adds keeps the module that it replaced under the name `base`; putting those back is all.
     It stays frozen. A fully fine-tuned model comes back as it is: nothing was added that could be taken off.
     """
-    while hasattr(adapted, "base"):
-        adapted = adapted.base
-    for name, module in list(adapted.named_children()):
-        setattr(adapted, name, detach(module))
-    return adapted
+    module = inside(adapted)
+    for name, child in list(module.named_children()):
+        setattr(module, name, detach(child))
+    vars(module).pop("adaptation", None)  # the record of what was attached
+    return module
 
 
-# ---- the added weights as a file --------------------------------------------------------------------------------------
+# ---- the weights that train -------------------------------------------------------------------------------------------
 
 
 def trainable_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -192,47 +287,18 @@ def trainable_state_dict(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def save_adapter(adapted: nn.Module, file: str | Path, method: str, **settings: object) -> None:
-    """Write the weights that train, with the method and settings to attach them again, as one safetensors file.
-
-    Settings that are left out are the method's defaults on the day of loading, so give all that matter.
+def load_weights(adapted: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model with the same method attached what was trained, all or nothing, in the precision it was trained in.
 
     Raises:
-        OSError: the file cannot be written.
+        ValueError: names or shapes differ, so the weights belong to another method, setting or base; or a number is
+            not finite.
     """
-    write_safetensors(trainable_state_dict(adapted), Path(file), {"method": method, "settings": json.dumps(settings)})
-
-
-def read_adapter(file: str | Path) -> tuple[str, dict, dict[str, Tensor]]:
-    """Read what `save_adapter` wrote: the method's name, its settings, the weights.
-
-    Raises:
-        ValueError: the file is missing, damaged, or not written by `save_adapter`.
-    """
-    try:
-        with safe_open(file, framework="pt") as saved:
-            metadata = saved.metadata() or {}
-            weights = {key: saved.get_tensor(key) for key in saved.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} cannot be read as an adapter file ({error}); save it again") from None
-    try:
-        return metadata["method"], json.loads(metadata["settings"]), weights
-    except (KeyError, ValueError):
-        raise ValueError(
-            f"{file} names no method or settings; only files that save_adapter wrote can be read"
-        ) from None
-
-
-def load_weights(adapted: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy trained weights into a model with the same method attached, all or none.
-
-    Raises:
-        ValueError: names or shapes differ, so the weights belong to another method, setting or base.
-    """
-    own = trainable_state_dict(adapted)
+    own = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
     wrong = sorted(own.keys() ^ weights.keys())
     wrong += [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
     if wrong:
         raise ValueError(f"the weights do not fit this model, at {wrong[0]!r} among others; attach the same settings")
-    for key, tensor in own.items():
-        tensor.copy_(weights[key])
+    check_finite(weights, "load_weights")
+    for key, parameter in own.items():
+        parameter.data = weights[key].detach().to(parameter.device, copy=True)

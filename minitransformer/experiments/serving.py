@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from minitransformer.checkpoints import load_base
 from minitransformer.experiments.compare import to_csv
 from minitransformer.files import check_writable, write_text
+from minitransformer.method import Trained, trained
 from minitransformer.methods import METHODS
-from minitransformer.methods.library import LoRAMixture, MixedPromptGPT, Weights, mix_loras, stacked
+from minitransformer.methods.library import LoRAMixture, mix_loras, mix_prompts
 from minitransformer.model import GPT
-from minitransformer.surgery import detach, load_weights, trainable_state_dict
+from minitransformer.surgery import detach
 from minitransformer.tasks import (
     LENGTH,
     SEMICOLON,
@@ -126,14 +127,14 @@ def mixed_accuracies(model: nn.Module, tasks: Sequence[StringTask]) -> list[floa
 
 def train_library(
     seed: int, tasks: Mapping[str, StringTask] = SEQUENCE, method: str = "lora", progress: bool = False
-) -> dict[str, Weights]:
-    """Train an adapter for each task, every one on the same frozen base: task -> its weights."""
+) -> dict[str, Trained]:
+    """Train an adapter for each task, every one on the same frozen base: task -> what was trained."""
     library = {}
     for name, task in tasks.items():
         torch.manual_seed(seed)
         adapted = METHODS[method].attach(load_base(task.base))
         train(adapted, task, task.steps, METHODS[method].learning_rate, seed=seed, progress=progress)
-        library[name] = trainable_state_dict(adapted)
+        library[name] = trained(adapted)
     return library
 
 
@@ -164,7 +165,7 @@ def in_sequence(method: str, seed: int, progress: bool = False) -> list[dict]:
     return rows
 
 
-def by_library(seed: int, library: Mapping[str, Weights]) -> list[dict]:
+def by_library(seed: int, library: Mapping[str, Trained]) -> list[dict]:
     """A LoRA a task, and the right one attached for every question; rows as `in_sequence` gives them.
 
     A task without a LoRA yet is answered by the base. The way "library" scores the old skills with nothing attached,
@@ -175,8 +176,7 @@ def by_library(seed: int, library: Mapping[str, Weights]) -> list[dict]:
     for stage, newest in enumerate(library, start=1):
         found = {}
         for name in [*list(library)[:stage], newest]:  # the newest once more, to stay attached
-            model = METHODS["lora"].attach(detach(model))
-            load_weights(model, library[name])
+            model = METHODS["lora"].restore(detach(model), library[name])
             found[name] = evaluate(model, SEQUENCE[name])
         attached = evaluate(model, SkillStreams())
         model = detach(model)
@@ -205,7 +205,7 @@ def from_random_weights(seed: int) -> list[dict]:
     return rows
 
 
-def continual(seed: int, library: Mapping[str, Weights]) -> list[dict]:
+def continual(seed: int, library: Mapping[str, Trained]) -> list[dict]:
     """All ways to learn the three tasks, with one seed.
 
     Args:
@@ -221,7 +221,7 @@ def continual(seed: int, library: Mapping[str, Weights]) -> list[dict]:
 
 def train_router(
     seed: int,
-    library: Mapping[str, Weights],
+    library: Mapping[str, Trained],
     reads: int = 1,
     tasks: Sequence[str] = tuple(SEQUENCE),
     progress: bool = False,
@@ -248,7 +248,7 @@ def mean_gates(mixture: LoRAMixture) -> Tensor:
     return torch.stack([mixture.gates(held_out(task)[0].to(device)).mean(dim=0).cpu() for task in SEQUENCE.values()])
 
 
-def routing(seed: int, library: Mapping[str, Weights]) -> list[dict]:
+def routing(seed: int, library: Mapping[str, Trained]) -> list[dict]:
     """Ways to choose from the library, and four prompts in one batch, with one seed.
 
     Args:
@@ -275,8 +275,8 @@ def routing(seed: int, library: Mapping[str, Weights]) -> list[dict]:
         rows += [
             row(way, name, evaluate(mixture, SEQUENCE[name]), gate) for name, gate in zip(SEQUENCE, own, strict=True)
         ]
-    prompts = stacked(train_library(seed, PROMPTED, "prompt"))["prompt"]  # (K, p, d)
-    found = mixed_accuracies(MixedPromptGPT(load_base("tiny"), prompts), list(PROMPTED.values()))
+    prompts = train_library(seed, PROMPTED, "prompt")
+    found = mixed_accuracies(mix_prompts(load_base("tiny"), prompts), list(PROMPTED.values()))
     return rows + [row("prompts, one batch", name, score) for name, score in zip(PROMPTED, found, strict=True)]
 
 

@@ -1,12 +1,20 @@
 """Variants of the methods that a lesson holds its own against; only the sweeps know them by name."""
 
 import torch
+from torch import nn
 
 from minitransformer.method import Method
-from minitransformer.methods.adapter import attach_adapter, count_adapter
+from minitransformer.methods.adapter import SUBLAYERS, attach_adapter, count_adapter
 from minitransformer.methods.intrinsic import DenseSubspaceGPT, SubspaceGPT, attach_intrinsic, count_intrinsic
-from minitransformer.methods.lst import LadderGPT, SummedLadderGPT, attach_lst, count_lst, prune_into_side, side_config
-from minitransformer.methods.mam import attach_parallel, count_parallel
+from minitransformer.methods.lst import (
+    LadderGPT,
+    SummedLadderGPT,
+    attach_lst,
+    count_lst,
+    prune_into_side,
+    set_beside,
+)
+from minitransformer.methods.mam import attach_mam, attach_parallel, count_mam, count_parallel
 from minitransformer.methods.prefix import PrefixedGPT, attach_prefix, count_prefix
 from minitransformer.methods.prompt import PromptedGPT, attach_prompt, count_prompt
 from minitransformer.model import GPT, GPTConfig
@@ -37,7 +45,7 @@ def attach_adapter_last(model: GPT, bottleneck: int = 16) -> GPT:
 
 def count_adapter_last(config: GPTConfig, bottleneck: int) -> int:
     """Trained parameters: two adapters."""
-    return count_adapter(config, bottleneck) // config.n_layer
+    return count_adapter(config, bottleneck, SUBLAYERS) // config.n_layer
 
 
 def attach_lst_pruned(model: GPT, reduction_factor: int = 4) -> LadderGPT:
@@ -47,10 +55,26 @@ def attach_lst_pruned(model: GPT, reduction_factor: int = 4) -> LadderGPT:
 
 def attach_lst_sum(model: GPT, reduction_factor: int = 4) -> SummedLadderGPT:
     """The head reads the sum of the backbone's last state and the side's."""
-    side = side_config(model.config, reduction_factor)
-    check_plain(model)
-    freeze(model)
-    return SummedLadderGPT(model, side).to(model.wte.weight)
+    return set_beside(model, reduction_factor, SummedLadderGPT)
+
+
+def read_norm(model: GPT) -> GPT:
+    """Let parallel adapters read LN(x), as the feed-forward network does, in place of x."""
+    for block in model.blocks:
+        block.ln_2, block.mlp.norm = block.ln_2.base, nn.Identity()
+    return model
+
+
+def attach_parallel_normed(model: GPT, bottleneck: int = 16, scale: float = 4.0) -> GPT:
+    """Parallel adapters that read LN(x)."""
+    return read_norm(attach_parallel(model, bottleneck, scale))
+
+
+def attach_mam_normed(model: GPT, num_virtual_tokens: int = 5, bottleneck: int = 16, scale: float = 4.0) -> PrefixedGPT:
+    """MAM whose parallel adapters read LN(x)."""
+    adapted = attach_mam(model, num_virtual_tokens, bottleneck, scale)
+    read_norm(adapted.base)
+    return adapted
 
 
 def attach_intrinsic_dense(model: GPT, dimension: int = 100, seed: int = 0) -> DenseSubspaceGPT:
@@ -72,6 +96,8 @@ VARIANTS: dict[str, Method] = {
     "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
     "lst_pruned": Method("lst_pruned", attach_lst_pruned, count_lst, learning_rate=1e-2),
     "lst_sum": Method("lst_sum", attach_lst_sum, count_lst, learning_rate=1e-2),
+    "mam_normed": Method("mam_normed", attach_mam_normed, count_mam, learning_rate=1e-2),
+    "parallel_normed": Method("parallel_normed", attach_parallel_normed, count_parallel, learning_rate=1e-2),
     "parallel": Method("parallel", attach_parallel, count_parallel, learning_rate=1e-2),
     "intrinsic_dense": Method("intrinsic_dense", attach_intrinsic_dense, count_intrinsic, learning_rate=1e-1),
     "intrinsic_random": Method("intrinsic_random", attach_intrinsic_random, count_intrinsic, learning_rate=3e-1),

@@ -6,13 +6,22 @@ __all__ = ['METHOD', 'DoRALinear', 'attach_dora', 'count_dora']
 # %% ../../notebooks/07_dora.ipynb #fd40aa98
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minitransformer.method import Method
 from minitransformer.methods.lora import LoRALinear, check_lora, count_lora, merge_lora
-from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import MATRICES, check_plain, freeze, matrix_shape, replace_modules
+from minitransformer.model import GPTConfig
+from minitransformer.surgery import (
+    MATRICES,
+    beside,
+    check_plain,
+    freeze,
+    linear_names,
+    matrix_shape,
+    replace_modules,
+)
 
 
 class DoRALinear(LoRALinear):
@@ -23,33 +32,39 @@ class DoRALinear(LoRALinear):
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base, rank, alpha)
-        self.magnitude = nn.Parameter(base.weight.norm(dim=1))  # (d_out,): one length for each output unit
+        weight = base.weight.to(**beside(base.weight))  # at least 32 bits, in which squares do not vanish
+        self.magnitude = nn.Parameter(weight.norm(dim=1))  # (d_out,): one length for each output unit
 
     def merged_weight(self) -> Tensor:
         """m V / |V| with V = W + (alpha / r) B A, each row on its own: (d_out, d_in)."""
         direction = super().merged_weight()  # (d_out, d_in)
         norm = direction.detach().norm(dim=1)  # (d_out,), a constant for the gradient
+        norm = torch.where(norm > 0, norm, 1)  # a row of zeros has no direction: it stays zero, and not 0/0
         return (self.magnitude / norm)[:, None] * direction
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d_in) -> (..., d_out)."""
-        return F.linear(x, self.merged_weight(), self.base.bias)
+        weight, bias = self.merged_weight(), self.base.bias
+        bias = None if bias is None else bias.to(weight.dtype)
+        return F.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
 
 # %% ../../notebooks/07_dora.ipynb #129c5362
-def attach_dora(model: GPT, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES) -> GPT:
+def attach_dora(
+    model: nn.Module, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES
+) -> nn.Module:
     """Freeze the model and put a DoRALinear in the place of every target.
 
     Args:
-        model: a plain GPT; it is changed in place.
+        model: a plain GPT, or any module with linear layers in it; it is changed in place.
         rank: of the update of the direction, r.
         alpha: that update is scaled by alpha / rank.
-        target_modules: which of the six matrices of each block get one.
+        target_modules: names of the linear layers that get one; in a GPT, which of the six matrices of each block.
 
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
-    check_lora(rank, alpha, target_modules)
     check_plain(model)
+    check_lora(rank, alpha, target_modules, linear_names(model))
     freeze(model)
     replace_modules(model, target_modules, lambda linear: DoRALinear(linear, rank, alpha))
     return model

@@ -12,10 +12,19 @@ from torch.func import functional_call
 
 from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import check_plain, check_positive, count_parameters, freeze
+from minitransformer.surgery import (
+    Attached,
+    beside,
+    check_gpt,
+    check_own_forward,
+    check_plain,
+    check_positive,
+    count_parameters,
+    freeze,
+)
 
 
-class SubspaceGPT(nn.Module):
+class SubspaceGPT(Attached):
     """A GPT whose weights move in a random subspace only: theta_0 + P z (Li et al. 2018, arXiv:1804.08838, eq. 2).
 
     Each of the N weights is tied to one of the D numbers in z, with a random sign: row i of P holds a single
@@ -29,11 +38,10 @@ class SubspaceGPT(nn.Module):
     """
 
     def __init__(self, base: GPT, dimension: int, seed: int = 0) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.config = base.config
         self.seed = seed
-        self.z = nn.Parameter(base.wte.weight.new_zeros(dimension))  # (D,)
+        self.z = nn.Parameter(torch.zeros(dimension, **beside(base.wte.weight)))  # (D,)
 
     def project(self, n: int) -> Tensor:
         """P z: how far each of n weights is moved, (N,)."""
@@ -51,7 +59,9 @@ class SubspaceGPT(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
-        return functional_call(self.base, self.weights(), (idx,))
+        check_own_forward(self.base)
+        logits = functional_call(self.base, self.weights(), (idx,))  # in 32 bits, even of a base in 16
+        return logits.to(self.base.wte.weight.dtype)
 
 # %% ../../notebooks/10_intrinsic_dimension.ipynb #ae24782b
 class DenseSubspaceGPT(SubspaceGPT):
@@ -79,8 +89,9 @@ def attach_intrinsic(model: GPT, dimension: int = 1000, seed: int = 0) -> Subspa
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
-    count_intrinsic(model.config, dimension, seed)
     check_plain(model)
+    check_gpt(model, "intrinsic")
+    count_intrinsic(model.config, dimension, seed)
     freeze(model)
     return SubspaceGPT(model, dimension, seed)
 
@@ -93,12 +104,12 @@ def count_intrinsic(config: GPTConfig, dimension: int, seed: int = 0) -> int:
     return dimension
 
 
+@torch.no_grad()
 def merge_intrinsic(adapted: SubspaceGPT) -> GPT:
-    """Give the weights their last place in the subspace: a plain GPT with the same logits."""
-    with torch.device("meta"):  # shapes without memory
-        merged = GPT(adapted.config)
-    merged.load_state_dict({name: weight.detach() for name, weight in adapted.weights().items()}, assign=True)
-    return merged.requires_grad_()
+    """Give the base's weights their last place in the subspace, in place: the same logits from a plain GPT."""
+    for name, weight in adapted.weights().items():
+        adapted.base.get_parameter(name).copy_(weight)
+    return adapted.base
 
 
 METHOD = Method("intrinsic", attach_intrinsic, count_intrinsic, learning_rate=3e-1, fold=merge_intrinsic)

@@ -12,36 +12,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minitransformer.method import Method
-from minitransformer.model import GPT, GPTConfig
+from minitransformer.model import GPTConfig
 from minitransformer.surgery import (
     MATRICES,
+    Attached,
+    beside,
     check_plain,
     check_positive,
     check_scale,
     check_targets,
     freeze,
     linear_layer,
+    linear_names,
     matrix_shape,
     replace_modules,
-    target_names,
 )
 
 
-class LoRALinear(nn.Module):
+class LoRALinear(Attached):
     """A frozen linear layer with a trained low-rank path beside it (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(base.weight.new_empty(rank, base.in_features))  # (rank, d_in)
-        self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, rank))  # (d_out, rank)
+        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, **beside(base.weight)))  # (rank, d_in)
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, **beside(base.weight)))  # (d_out, rank)
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))  # what nn.Linear does with its own weight
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d_in) -> (..., d_out)."""
-        features = self.scaling * F.linear(x, self.lora_A)  # (..., rank)
-        return self.base(x) + F.linear(features, self.lora_B)  # (..., d_out)
+        features = self.scaling * F.linear(x.to(self.lora_A.dtype), self.lora_A)  # (..., rank)
+        return self.base(x) + F.linear(features, self.lora_B).to(x.dtype)  # (..., d_out)
 
     def merged_weight(self) -> Tensor:
         """The one matrix that does the work of both paths, (d_out, d_in)."""
@@ -49,33 +50,35 @@ class LoRALinear(nn.Module):
 
     def merged(self) -> nn.Linear:
         """A plain linear layer that computes the same; the frozen one is left as it was."""
-        return linear_layer(self.merged_weight(), self.base.bias)
+        return linear_layer(self.merged_weight().to(self.base.weight.dtype), self.base.bias)
 
 # %% ../../notebooks/06_lora.ipynb #7ee20ee1
-def attach_lora(model: GPT, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES) -> GPT:
+def attach_lora(
+    model: nn.Module, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES
+) -> nn.Module:
     """Freeze the model and put a LoRALinear in the place of every target.
 
     Args:
-        model: a plain GPT; it is changed in place.
+        model: a plain GPT, or any module with linear layers in it; it is changed in place.
         rank: of the update, r.
         alpha: the update is scaled by alpha / rank.
-        target_modules: which of the six matrices of each block get an update.
+        target_modules: names of the linear layers that get an update; in a GPT, which of the six matrices of each block.
 
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
-    check_lora(rank, alpha, target_modules)
     check_plain(model)
+    check_lora(rank, alpha, target_modules, linear_names(model))
     freeze(model)
     replace_modules(model, target_modules, lambda linear: LoRALinear(linear, rank, alpha))
     return model
 
 
-def check_lora(rank: int, alpha: float, target_modules: Sequence[str]) -> None:
-    """Raise a ValueError that names the setting that is wrong."""
+def check_lora(rank: int, alpha: float, target_modules: Sequence[str], names: Sequence[str] = MATRICES) -> None:
+    """Raise a ValueError that names the setting that is wrong; `names` are those that `target_modules` may give."""
     check_positive(rank=rank)
     check_scale(alpha=alpha)
-    check_targets(target_modules)
+    check_targets(target_modules, names)
 
 
 def count_lora(config: GPTConfig, rank: int, alpha: float, target_modules: Sequence[str]) -> int:
@@ -84,12 +87,12 @@ def count_lora(config: GPTConfig, rank: int, alpha: float, target_modules: Seque
     return config.n_layer * sum(rank * sum(matrix_shape(config, name)) for name in set(target_modules))
 
 
-def merge_lora(adapted: GPT) -> GPT:
-    """Fold every update into its matrix, in place: the same logits from a GPT without any added module."""
-    targets = [name for name in target_names(adapted, MATRICES) if hasattr(adapted.get_submodule(name), "merged")]
-    for name in targets:
-        adapted.set_submodule(name, adapted.get_submodule(name).merged())
-    return adapted.requires_grad_()  # as a base comes from its file: ready to be trained, or frozen, again
+def merge_lora(adapted: nn.Module) -> nn.Module:
+    """Fold every update into its matrix, in place: the same logits from a model without any added module."""
+    for name, module in list(adapted.named_modules()):
+        if isinstance(module, LoRALinear):
+            adapted.set_submodule(name, module.merged())
+    return adapted
 
 
 METHOD = Method("lora", attach_lora, count_lora, learning_rate=1e-2, fold=merge_lora)

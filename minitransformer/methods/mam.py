@@ -10,26 +10,31 @@ from torch import Tensor, nn
 from minitransformer.method import Method
 from minitransformer.methods.prefix import PrefixedGPT, start_from_real_tokens
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import check_plain, check_positive, check_room, check_scale, freeze
+from minitransformer.surgery import (
+    Attached,
+    beside,
+    check_gpt,
+    check_plain,
+    check_positive,
+    check_room,
+    check_scale,
+    freeze,
+)
 
 
-class Passed(nn.Module):
+class Passed(Attached):
     """Stands where a norm stood and passes x on: the norm has moved into the module behind it.
 
     Args:
         base: the norm, kept here for `detach`.
     """
 
-    def __init__(self, base: nn.Module) -> None:
-        super().__init__()
-        self.base = base
-
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
         return x
 
 
-class ParallelAdapter(nn.Module):
+class ParallelAdapter(Attached):
     """A frozen sublayer with a bottleneck beside it: base(norm(x)) + s A(x) (He et al. 2022, arXiv:2110.04366, table 1).
 
     The adapter reads the residual stream x before the norm, as in the authors' code.
@@ -43,8 +48,7 @@ class ParallelAdapter(nn.Module):
     """
 
     def __init__(self, base: nn.Module, norm: nn.Module, n_embd: int, bottleneck: int, scale: float) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.norm = norm
         self.scale = scale
         self.down_proj = nn.Linear(n_embd, bottleneck)
@@ -54,8 +58,9 @@ class ParallelAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
-        features = F.gelu(self.down_proj(x), approximate="tanh")  # (B, T, bottleneck)
-        return self.base(self.norm(x)) + self.scale * self.up_proj(features)  # (B, T, d)
+        h = x.to(self.down_proj.weight.dtype)  # 32 bits, even beside a base in 16
+        features = F.gelu(self.down_proj(h), approximate="tanh")  # (B, T, bottleneck)
+        return self.base(self.norm(x)) + (self.scale * self.up_proj(features)).to(x.dtype)  # (B, T, d)
 
 # %% ../../notebooks/09_mam_adapter.ipynb #0920e506
 def attach_parallel(model: GPT, bottleneck: int = 16, scale: float = 4.0) -> GPT:
@@ -69,13 +74,16 @@ def attach_parallel(model: GPT, bottleneck: int = 16, scale: float = 4.0) -> GPT
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
+    check_plain(model)
+    check_gpt(model, "mam")
     check_positive(bottleneck=bottleneck)
     check_scale(scale=scale)
-    check_plain(model)
     freeze(model)
+    like = beside(model.wte.weight)
     for block in model.blocks:
-        beside = ParallelAdapter(block.mlp, block.ln_2, model.config.n_embd, bottleneck, scale)
-        block.mlp = beside.to(model.wte.weight)  # where the base is, in its precision
+        block.mlp = ParallelAdapter(block.mlp, block.ln_2, model.config.n_embd, bottleneck, scale)
+        block.mlp.down_proj.to(**like)
+        block.mlp.up_proj.to(**like)
         block.ln_2 = Passed(block.ln_2)
     return model
 
@@ -99,6 +107,8 @@ def attach_mam(model: GPT, num_virtual_tokens: int = 5, bottleneck: int = 16, sc
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
+    check_plain(model)
+    check_gpt(model, "mam")
     check_room(model.config, num_virtual_tokens)
     attach_parallel(model, bottleneck, scale)
     return PrefixedGPT(model, start_from_real_tokens(model, num_virtual_tokens), num_virtual_tokens)

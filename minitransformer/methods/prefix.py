@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from minitransformer.method import Method
 from minitransformer.model import GPT, CausalSelfAttention, GPTConfig, attention
-from minitransformer.surgery import check_plain, check_positive, check_room, freeze
+from minitransformer.surgery import Attached, beside, check_gpt, check_plain, check_positive, check_room, freeze
 
 
 def attend(attn: CausalSelfAttention, x: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def attend(attn: CausalSelfAttention, x: Tensor, prefix_k: Tensor, prefix_v: Ten
     return attn.o_proj(attn.merge_heads(attention(q, k, v)))  # (B, T, d)
 
 
-class PrefixedGPT(nn.Module):
+class PrefixedGPT(Attached):
     """A frozen GPT whose every attention also looks at trained keys and values.
 
     Args:
@@ -44,8 +44,7 @@ class PrefixedGPT(nn.Module):
     """
 
     def __init__(self, base: GPT, prefix: nn.Module, num_virtual_tokens: int) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.prefix = prefix
         self.num_virtual_tokens = num_virtual_tokens
         self.config = replace(base.config, block_size=base.config.block_size - num_virtual_tokens)  # left for text
@@ -53,7 +52,7 @@ class PrefixedGPT(nn.Module):
     def forward(self, idx: Tensor) -> Tensor:
         """Logits of the real tokens: (B, T) -> (B, T, vocab_size)."""
         x = self.base.embed(idx, start=self.num_virtual_tokens)  # (B, T, d)
-        for block, (prefix_k, prefix_v) in zip(self.base.blocks, self.prefix(), strict=True):
+        for block, (prefix_k, prefix_v) in zip(self.base.blocks, self.prefix().to(x.dtype), strict=True):
             x = x + attend(block.attn, block.ln_1(x), prefix_k, prefix_v)
             x = x + block.mlp(block.ln_2(x))
         return self.base.unembed(x)
@@ -116,6 +115,8 @@ class ReparameterizedPrefix(nn.Module):
 def discard_mlp(adapted: PrefixedGPT) -> PrefixedGPT:
     """Keep what the MLP computes and throw it away: the same logits from 2 L p d numbers, in place."""
     adapted.prefix = Prefix(adapted.prefix().detach().clone())
+    settings = {**adapted.adaptation.settings, "projection_dim": None}  # what is left is a prefix without an MLP
+    adapted.adaptation = replace(adapted.adaptation, settings=settings)
     return adapted
 
 # %% ../../notebooks/04_prefix_tuning.ipynb #8941cd92
@@ -131,20 +132,21 @@ def attach_prefix(model: GPT, num_virtual_tokens: int = 10, projection_dim: int 
     Raises:
         ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
     """
-    check_prefix(model.config, num_virtual_tokens, projection_dim)
     check_plain(model)
+    check_gpt(model, "prefix")
+    check_prefix(model.config, num_virtual_tokens, projection_dim)
     freeze(model)
     if projection_dim is None:
         prefix = start_from_real_tokens(model, num_virtual_tokens)
     else:
-        prefix = ReparameterizedPrefix(model.config, num_virtual_tokens, projection_dim).to(model.wte.weight)
+        prefix = ReparameterizedPrefix(model.config, num_virtual_tokens, projection_dim).to(**beside(model.wte.weight))
     return PrefixedGPT(model, prefix, num_virtual_tokens)
 
 
 def start_from_real_tokens(model: GPT, num_virtual_tokens: int) -> Prefix:
     """A prefix that starts as the keys and values of random real tokens."""
     idx = torch.randint(model.config.vocab_size, (1, num_virtual_tokens), device=model.wte.weight.device)  # (1, p)
-    return Prefix(real_keys_values(model, idx))
+    return Prefix(real_keys_values(model, idx).to(**beside(model.wte.weight)))
 
 
 def check_prefix(config: GPTConfig, num_virtual_tokens: int, projection_dim: int | None) -> None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import check_plain, check_room, freeze
+from minitransformer.surgery import Attached, beside, check_gpt, check_plain, check_room, freeze
 
 
-class PromptedGPT(nn.Module):
+class PromptedGPT(Attached):
     """A frozen GPT that reads trained vectors before the real tokens (Lester et al. 2021, arXiv:2104.08691, section 2).
 
     Args:
@@ -23,8 +23,7 @@ class PromptedGPT(nn.Module):
     """
 
     def __init__(self, base: GPT, prompt: Tensor) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.prompt = nn.Parameter(prompt)  # (p, d)
         self.config = replace(base.config, block_size=base.config.block_size - len(prompt))  # what is left for text
 
@@ -33,7 +32,7 @@ class PromptedGPT(nn.Module):
         p = len(self.prompt)
         virtual = self.prompt + self.base.wpe.weight[:p]  # (p, d): they stand at positions 0 to p - 1
         real = self.base.embed(idx, start=p)  # (B, T, d)
-        x = torch.cat([virtual.expand(len(idx), -1, -1), real], dim=1)  # (B, p + T, d)
+        x = torch.cat([virtual.to(real.dtype).expand(len(idx), -1, -1), real], dim=1)  # (B, p + T, d)
         return self.base.unembed(self.base.transform(x)[:, p:])  # (B, T, vocab_size)
 
 # %% ../../notebooks/03_prompt_tuning.ipynb #6c5c4b88
@@ -47,12 +46,13 @@ def attach_prompt(model: GPT, num_virtual_tokens: int = 10) -> PromptedGPT:
     Raises:
         ValueError: the prompt leaves no room in the block, or a method is attached already; the model is unchanged then.
     """
-    check_room(model.config, num_virtual_tokens)
     check_plain(model)
+    check_gpt(model, "prompt")
+    check_room(model.config, num_virtual_tokens)
     freeze(model)
     table = model.wte.weight  # (vocab_size, d)
     tokens = torch.randint(len(table), (num_virtual_tokens,), device=table.device)  # (p,)
-    return PromptedGPT(model, table[tokens].clone())
+    return PromptedGPT(model, table[tokens].clone().to(**beside(table)))
 
 
 def count_prompt(config: GPTConfig, num_virtual_tokens: int) -> int:
