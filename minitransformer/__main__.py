@@ -6,8 +6,9 @@ import platform
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,11 +36,12 @@ def compare_command(parser: ArgumentParser) -> Carry:
     parser.add_argument(
         "--corpus", metavar="FILE", help="adapt the docs base to this text instead of the ladder's tasks"
     )
+    parser.add_argument("--again", action="store_true", help="repeat what is finished in the folder already")
     add_out(parser)
 
     def carry_out(options: Namespace) -> None:
         from minitransformer.course.plots import accuracy_over_parameters, save
-        from minitransformer.experiments.compare import compare
+        from minitransformer.experiments.compare import compare, show
 
         corpus = ["corpus"] if options.corpus else []
         rows = compare(
@@ -51,53 +53,57 @@ def compare_command(parser: ArgumentParser) -> Carry:
             options.base,
             options.corpus,
             jobs(options),
+            options.again,
         )
         save(accuracy_over_parameters(rows), options.out / "compare.png")
-        print(f"written to {options.out}")
+        print(f"written to {options.out}: compare.csv with every measurement, compare.png")
+        show(rows)
 
     return carry_out
 
 
 def search_command(parser: ArgumentParser) -> Carry:
-    """try learning rates, each with the same budget"""
+    """search the best learning rate of each method for each budget of each task"""
     from minitransformer.tasks import LADDER
 
     add_runs(parser)
-    parser.add_argument("--rates", nargs="+", type=float, help="peak learning rates to try")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each rate (default 1)")
+    add_scheduler(parser)
+    parser.add_argument("--seeds", type=int, default=2, help="runs of each method at its best rates (default 2)")
+    parser.add_argument("--times", type=int, default=1, help="length of a run, in budgets of the task (default 1)")
     add_out(parser)
 
     def carry_out(options: Namespace) -> None:
-        from minitransformer.experiments.search import search
+        from minitransformer.experiments.studies import conduct, search_study, show
 
-        search(
-            options.tasks or list(LADDER),
-            options.methods,
-            options.rates,
-            options.seeds,
-            options.out,
-            options.device,
-            options.base,
-            jobs(options),
-        )
-        print(f"written to {options.out}")
+        tasks = options.tasks or list(LADDER)
+        study = search_study(tasks, options.methods, options.base, options.seeds, options.times)
+        with executor(options) as (pool, width):
+            results = conduct("search", options.out, pool, width, study)
+        print(f"written to {options.out}: search.csv, search_rates.csv")
+        show(study, results)
 
     return carry_out
 
 
 def sweep_command(parser: ArgumentParser) -> Carry:
-    """repeat a sweep over settings that a lesson shows"""
-    from minitransformer.experiments.search import SWEEPS
+    """repeat a study that lessons and claims rest on, or go on with one"""
+    from minitransformer.experiments.studies import STUDIES
 
-    parser.add_argument("name", help=f"one of: {', '.join(SWEEPS)}")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "studies:\n" + "\n".join(f"  {name:<14} {study.about}" for name, study in STUDIES.items())
+    parser.add_argument("name", help=f"one of: {', '.join(STUDIES)}")
     add_machine(parser)
+    add_scheduler(parser)
     add_out(parser)
 
     def carry_out(options: Namespace) -> None:
-        from minitransformer.experiments.search import sweep
+        from minitransformer.experiments.studies import conduct, find_study, show
 
-        sweep(options.name, options.out, options.device, jobs(options))
-        print(f"written to {options.out}")
+        study = find_study(options.name)
+        with executor(options) as (pool, width):
+            results = conduct(options.name, options.out, pool, width)
+        print(f"written to {options.out}: {options.name}.csv, {options.name}_rates.csv")
+        show(study, results)
 
     return carry_out
 
@@ -194,6 +200,13 @@ def add_machine(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
 
 
+def add_scheduler(parser: ArgumentParser) -> None:
+    """Where to run on many machines."""
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run on the Dask cluster whose scheduler is there, as in tcp://host:8786"
+    )
+
+
 def add_out(parser: ArgumentParser) -> None:
     """Where results go."""
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
@@ -206,6 +219,31 @@ def jobs(options: Namespace) -> int:
     if options.jobs is not None:
         return options.jobs
     return (os.cpu_count() or 1) if choose_device(options.device).type == "cpu" else 1
+
+
+@contextmanager
+def executor(options: Namespace) -> Iterator[tuple[Executor, int]]:
+    """Where runs go, and how many at a time: processes here, or a Dask cluster.
+
+    Raises:
+        ValueError: Dask is not installed, or no scheduler answers there.
+    """
+    from minitransformer.experiments.runs import executor_of
+
+    if options.scheduler is None:
+        with executor_of(jobs(options)) as pool:
+            yield pool, jobs(options)
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError('--scheduler needs Dask; install it with: pip install "minitransformer[cluster]"') from None
+    try:
+        client = Client(options.scheduler, timeout="10s")
+    except OSError as error:
+        raise ValueError(f"no Dask scheduler answers at {options.scheduler} ({error})") from None
+    with client:
+        yield client.get_executor(), max(1, sum(client.nthreads().values()))
 
 
 # ---- what this machine has --------------------------------------------------------------------------------------------

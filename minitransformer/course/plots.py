@@ -6,7 +6,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
 from torch import Tensor
 
 from minitransformer.train import History
@@ -77,9 +79,11 @@ def training_curves(histories: Mapping[str, History], metric: str = "accuracy") 
 def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Figure:
     """Score over trained parameters (logarithmic), a panel a task; bars from the lowest to the highest seed.
 
+    A hollow mark with an arrow is a run that was still learning when it ended.
+
     Args:
-        rows: what `compare` returns: dictionaries with task, method, trained, score, score_min, score_max, score_base
-            and metric.
+        rows: what `compare` returns: dictionaries with task, method, trained, score, score_min, score_max, score_base,
+            metric and, in new ones, state.
         front: draw the Pareto front too, through the methods that none with as few parameters beats.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
@@ -87,25 +91,41 @@ def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Fi
     panels = figure.subplots(1, len(tasks), squeeze=False)
     for task, panel in zip(tasks, panels[0], strict=True):
         mine = [row for row in rows if row["task"] == task]
+        up = mine[0]["metric"] == "accuracy"
         panel.axhline(mine[0]["score_base"], color=BASE, linestyle=":", label="base")
         for row in mine:
             low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
+            learning = row.get("state") == "unfinished"
             panel.errorbar(
                 row["trained"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
-                label=row["method"], **method_style(row["method"]),
+                markerfacecolor="none" if learning else None, label=row["method"], **method_style(row["method"]),
             )  # fmt: skip
+            if learning:
+                place, tip = (row["trained"], row["score"]), (0, 14 if up else -14)
+                arrow = {"arrowstyle": "->", "color": method_style(row["method"])["color"]}
+                panel.annotate("", tip, place, textcoords="offset points", arrowprops={**arrow, "arrowstyle": "<-"})
         if front:
             best = pareto_front(mine)
             x, y = [row["trained"] for row in best], [row["score"] for row in best]
             panel.step(x, y, where="post", color="black", linestyle="--", linewidth=1, zorder=1, label="front")
-        panel.set(title=task, xscale="log", xlabel="trained parameters", ylabel=mine[0]["metric"])
+        better = f"{mine[0]['metric']} ({'more' if up else 'less'} is better)"
+        panel.set(title=task, xscale="log", xlabel="trained parameters", ylabel=better)
         panel.margins(x=0.15)
-        if mine[0]["metric"] == "accuracy":
+        count_axis(panel)
+        if up:
             panel.set_ylim(-0.05, 1.05)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))  # a method may have several points
-    figure.legend(once.values(), once.keys(), loc="outside right center", frameon=False)
+    found = {
+        label: handle for panel in panels[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(found.values(), found.keys(), loc="outside right center", frameon=False)
     return figure
+
+
+def count_axis(panel: Axes) -> None:
+    """Write counts on a logarithmic axis in words as short as 3k and 1M, few enough never to run into each other."""
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=5))
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panel.minorticks_off()
 
 
 def pareto_front(rows: Sequence[Mapping]) -> list[Mapping]:

@@ -28,6 +28,15 @@ from minitransformer.experiments.tables import number_rows, read_csv, table, to_
 from minitransformer.files import check_writable, write_text
 
 LEARNING = "↗"  # behind a score whose run was still learning when it ended
+LEGEND = {
+    "accuracy": (
+        f"score: exact match on held-out questions, mean over seeds, more is better; {LEARNING}: still learning\n"
+        f"in: steps to {REACHED}; kept: of the base's own skills then; 10x: recorded, ten times the steps"
+    ),
+    "bits per character": (
+        f"bits per character, less is better; the old text with the method attached; {LEARNING}: still learning"
+    ),
+}
 
 
 def compare(
@@ -185,6 +194,7 @@ def show(rows: Sequence[Mapping], console: Console | None = None) -> None:
     for metric in dict.fromkeys(row["metric"] for row in rows):
         mine = [row for row in rows if row["metric"] == metric]
         console.print(score_table(mine) if metric == "accuracy" else bits_table(mine))
+        console.print(LEGEND[metric], soft_wrap=False)
 
 
 def cell(row: Mapping) -> str:
@@ -201,17 +211,7 @@ def cell(row: Mapping) -> str:
 def score_table(rows: Sequence[Mapping]) -> Table:
     """Accuracies: a row a method, a column a task."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    seeds = max(row["seeds"] for row in rows)
-    shown = Table(
-        box=None,
-        padding=(0, 1, 0, 0),
-        caption_justify="left",
-        caption=(
-            f"score: exact match on held-out questions, more is better{f', mean of {seeds} seeds' if seeds > 1 else ''}; "
-            f"{LEARNING}: was still learning\n"
-            f"in: steps to a score of {REACHED}; kept: of the base's own skills then; 10x: recorded at ten times the steps"
-        ),
-    )
+    shown = Table(box=None, padding=(0, 1, 0, 0))
     shown.add_column("\nmethod")
     shown.add_column("\ntrained", justify="right")
     for task in tasks:
@@ -226,12 +226,7 @@ def score_table(rows: Sequence[Mapping]) -> Table:
 
 def bits_table(rows: Sequence[Mapping]) -> Table:
     """Bits per character on a new text and on the old one: a row a method."""
-    shown = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        caption_justify="left",
-        caption=f"bits per character, less is better; the old text with the method attached; {LEARNING}: was still learning",
-    )
+    shown = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("task", "method", "trained", "new text", "of", "old text", "of"):
         shown.add_column(name, justify="left" if name in ("task", "method") else "right")
     for row in rows:

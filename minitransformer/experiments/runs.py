@@ -26,7 +26,7 @@ from minitransformer.model import GPT
 from minitransformer.surgery import check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
-from minitransformer.train import Diverged, choose_device, evaluate, log_spaced, measure, setup, train
+from minitransformer.train import Diverged, choose_device, evaluate, measure, setup, train
 
 MOST_JOBS = 61  # what Windows allows
 TASK_NAMES = (*LADDER, *EXTRA, CODE.name)
@@ -176,8 +176,10 @@ def run_once(run: Run) -> dict:
 
 
 def places(run: Run, task: Task) -> list[int]:
-    """The steps at which a run is measured: 0.1, 0.2, 0.5, 1, 2, 5 and 10 times the task's budget, as far as it goes."""
-    return log_spaced(run.steps, first=0.1 * task.steps / run.steps)
+    """The steps at which a run is measured: 0.1, 0.2, 0.5, 1, 2, 5, ... times the task's budget, and its end."""
+    parts = [lead * 10.0**decade for decade in (-1, 0, 1, 2) for lead in (1, 2, 5)]
+    inside = {round(part * task.steps) for part in parts if 1 <= part * task.steps < run.steps}
+    return sorted(inside | {run.steps})
 
 
 def measure_costs(run: Run) -> dict:

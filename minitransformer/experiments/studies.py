@@ -93,7 +93,7 @@ STUDIES: dict[str, Study] = {
     ),
     "blocks": Study(
         "The same two adapters in one block after another: does their place decide?",
-        [(f"adapter_block_{block}", {"bottleneck": 48}) for block in range(3)],
+        sizes("adapter_in_block", "block", 0, 1, 2, bottleneck=48),
         ("compose",),
     ),
     "random_slices": Study(

@@ -35,12 +35,29 @@ def attach_prefix_random(model: GPT, num_virtual_tokens: int = 10, projection_di
     return adapted
 
 
+def attach_adapter_in_block(model: GPT, bottleneck: int = 48, block: int = 0) -> GPT:
+    """Adapters in one block alone.
+
+    Raises:
+        ValueError: the model has no such block, or as `attach_adapter` does.
+    """
+    if type(block) is not int or not 0 <= block < len(model.blocks):
+        raise ValueError(f"block must be a whole number from 0 to {len(model.blocks) - 1}, not {block!r}")
+    attach_adapter(model, bottleneck)
+    for i, other in enumerate(model.blocks):
+        if i != block:
+            detach(other)
+    return model
+
+
 def attach_adapter_last(model: GPT, bottleneck: int = 16) -> GPT:
     """Adapters in the last block alone."""
-    attach_adapter(model, bottleneck)
-    for block in model.blocks[:-1]:
-        detach(block)
-    return model
+    return attach_adapter_in_block(model, bottleneck, len(model.blocks) - 1)
+
+
+def count_adapter_in_block(config: GPTConfig, bottleneck: int, block: int) -> int:
+    """Trained parameters: two adapters."""
+    return count_adapter_last(config, bottleneck)
 
 
 def count_adapter_last(config: GPTConfig, bottleneck: int) -> int:
@@ -91,6 +108,7 @@ def attach_intrinsic_random(model: GPT, dimension: int = 1000, seed: int = 0) ->
 
 
 VARIANTS: dict[str, Method] = {
+    "adapter_in_block": Method("adapter_in_block", attach_adapter_in_block, count_adapter_in_block, learning_rate=1e-2),
     "adapter_last": Method("adapter_last", attach_adapter_last, count_adapter_last, learning_rate=1e-2),
     "prompt_random": Method("prompt_random", attach_prompt_random, count_prompt, learning_rate=1e-1),
     "prefix_random": Method("prefix_random", attach_prefix_random, count_prefix, learning_rate=1e-1),
