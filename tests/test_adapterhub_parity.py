@@ -10,15 +10,15 @@ import copy
 import adapters
 import pytest
 import torch
-import torch.nn.functional as F
 from adapters import DoubleSeqBnConfig, IA3Config, MAMConfig, ParBnConfig, PrefixTuningConfig
 from parity import SHAPE, TOLERANCE, Pair, as_gpt2, tokens
 from torch.testing import assert_close
 
+from minitransformer.experiments.variants import attach_mam_normed, attach_parallel_normed
 from minitransformer.methods import METHODS
 from minitransformer.methods.ia3 import Scaled
 from minitransformer.methods.mam import attach_parallel
-from minitransformer.surgery import count_parameters, freeze, replace_modules, trainable_state_dict
+from minitransformer.surgery import count_parameters, freeze, replace_modules
 
 P = 5  # virtual tokens
 BOTTLENECK = {"reduction_factor": 3, "non_linearity": "gelu_new"}  # a third of the width 16, rounded down: 5
@@ -59,23 +59,40 @@ def reads_what_the_sublayer_reads(theirs):
     return theirs
 
 
-def parallel(base):
-    """AdapterHub's parallel adapter reads the residual stream x, ours LN(x) as the feed-forward network does.
+def as_theirs_without_norm(name, tensor):
+    """The same where theirs has no layer norm before the adapter: its first layer is then number 0."""
+    name, tensor = as_theirs(name, tensor)
+    return name.replace("adapter_down.1", "adapter_down.0"), tensor
 
-    With a layer norm of its own before it, equal to the model's, theirs reads what ours reads.
-    """
+
+def parallel(base):
+    """Both read the residual stream x, before the layer norm."""
     ours = attach_parallel(copy.deepcopy(base), bottleneck=5, scale=3.0)
+    theirs = adapterhub(base, ParBnConfig(**BOTTLENECK, scaling=3.0))
+    return Pair(base, ours, theirs, as_theirs_without_norm)
+
+
+def parallel_normed(base):
+    """The variant that reads LN(x): theirs with a layer norm of its own before the adapter, equal to the model's."""
+    ours = attach_parallel_normed(copy.deepcopy(base), bottleneck=5, scale=3.0)
     theirs = adapterhub(base, ParBnConfig(**BOTTLENECK, scaling=3.0, ln_before=True))
     return Pair(base, ours, reads_what_the_sublayer_reads(theirs), as_theirs)
 
 
-def mam(base):
+def mam(base, attach=METHODS["mam"].attach, **reads):
     """Both parts. AdapterHub's prefix leaves real tokens at positions 0, 1, ...: we tell it ours, P, P + 1, ..."""
-    ours = METHODS["mam"].attach(copy.deepcopy(base), num_virtual_tokens=P, bottleneck=5, scale=3.0)
+    ours = attach(copy.deepcopy(base), num_virtual_tokens=P, bottleneck=5, scale=3.0)
     prefix = PrefixTuningConfig(flat=True, prefix_length=P)  # flat: without an MLP
-    config = MAMConfig(prefix_tuning=prefix, adapter=ParBnConfig(**BOTTLENECK, scaling=3.0, ln_before=True))
-    theirs = reads_what_the_sublayer_reads(adapterhub(base, config))
-    return Pair(base, ours, theirs, as_theirs, {"position_ids": torch.arange(P, P + tokens().size(1))[None]})
+    config = MAMConfig(prefix_tuning=prefix, adapter=ParBnConfig(**BOTTLENECK, scaling=3.0, **reads))
+    theirs, names = adapterhub(base, config), as_theirs_without_norm
+    if reads:
+        theirs, names = reads_what_the_sublayer_reads(theirs), as_theirs
+    return Pair(base, ours, theirs, names, {"position_ids": torch.arange(P, P + tokens().size(1))[None]})
+
+
+def mam_normed(base):
+    """Both parts, the adapters reading LN(x)."""
+    return mam(base, attach_mam_normed, ln_before=True)
 
 
 @pytest.fixture
@@ -83,7 +100,7 @@ def base(make_gpt):
     return make_gpt(**SHAPE).double()
 
 
-every_method = pytest.mark.parametrize("make", [sequential, parallel, mam])
+every_method = pytest.mark.parametrize("make", [sequential, parallel, parallel_normed, mam, mam_normed])
 
 
 @every_method
@@ -119,29 +136,6 @@ def test_adapterhub_leaves_real_tokens_behind_a_prefix_at_position_0(base):
     pair.check_logits()
 
 
-def test_parallel_adapter_of_adapterhub_reads_the_residual_stream(base):
-    """Left alone, theirs has no layer norm before the adapter. In a pre-norm model that is another method."""
-
-    def block_that_reads_the_stream(block, x):
-        x = x + block.attn(block.ln_1(x))
-        features = F.gelu(block.mlp.down_proj(x), approximate="tanh")
-        return x + block.mlp.base(block.ln_2(x)) + 3.0 * block.mlp.up_proj(features)
-
-    ours = parallel(base).ours
-    theirs = adapterhub(base, ParBnConfig(**BOTTLENECK, scaling=3.0))
-    idx = tokens()
-    with torch.no_grad():
-        for name, tensor in trainable_state_dict(ours).items():
-            name, tensor = as_theirs(name, tensor)
-            theirs.get_parameter(name.replace("adapter_down.1", "adapter_down.0")).copy_(tensor)
-        expected = theirs(idx).logits
-        assert not torch.allclose(ours(idx), expected, atol=1e-2)
-        x = base.embed(idx)
-        for block in ours.blocks:
-            x = block_that_reads_the_stream(block, x)
-        assert_close(base.unembed(x), expected, atol=1e-10, rtol=1e-10)
-
-
 def test_ia3_of_adapterhub_scales_before_the_activation(base):
     """The paper scales behind it, as we do. Theirs is ours with the knobs on the matrix that leads to the activation."""
     theirs = adapterhub(base, IA3Config())
@@ -151,7 +145,11 @@ def test_ia3_of_adapterhub_scales_before_the_activation(base):
     idx = tokens()
     with torch.no_grad():
         for one, two, their_block in zip(ours.blocks, moved.blocks, theirs.transformer.h, strict=True):
-            k, v, ff = one.attn.k_proj.scale.normal_(), one.attn.v_proj.scale.normal_(), one.mlp.act.scale.normal_()
+            k, v, ff = (
+                one.attn.k_proj.scale.normal_(),
+                one.attn.v_proj.scale.normal_(),
+                one.mlp.down_proj.scale.normal_(),
+            )
             two.attn.k_proj.scale.copy_(k)
             two.attn.v_proj.scale.copy_(v)
             two.mlp.up_proj.scale.copy_(ff)

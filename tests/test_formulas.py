@@ -10,7 +10,7 @@ from parity import SHAPE, TOLERANCE, check_same_gradients, tokens
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.testing import assert_close
 
-from minitransformer.experiments.variants import attach_intrinsic_dense, attach_lst_alone
+from minitransformer.experiments.variants import attach_intrinsic_dense, attach_lst_sum
 from minitransformer.methods.adapter import attach_adapter
 from minitransformer.methods.intrinsic import attach_intrinsic
 from minitransformer.methods.lst import attach_lst
@@ -82,8 +82,8 @@ def block(x, w, name):
     return x + linear(gelu(linear(norm(x, "ln_2"), "mlp.up_proj")), "mlp.down_proj")
 
 
-def ladder_logits(w, idx, alone=False):
-    """The head reads the side's last state, widened: `alone` as in the paper, or added to the backbone's, as we do."""
+def ladder_logits(w, idx, alone=True):
+    """The head reads the side's last state, widened: `alone` as in the paper, or added to the backbone's."""
 
     def linear(x, name):
         return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
@@ -100,7 +100,7 @@ def ladder_logits(w, idx, alone=False):
 
 
 @every_precision
-@pytest.mark.parametrize(("attach", "alone"), [(attach_lst, False), (attach_lst_alone, True)])
+@pytest.mark.parametrize(("attach", "alone"), [(attach_lst, True), (attach_lst_sum, False)])
 def test_logits_of_the_ladder_are_those_of_its_formula(make_gpt, attach, alone, dtype, tolerance):
     adapted = randomize(attach(make_gpt(**SHAPE).to(dtype), reduction_factor=R))
     w, idx = adapted.state_dict(), tokens()

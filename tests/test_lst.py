@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minitransformer.experiments.variants import attach_lst_alone, attach_lst_pruned
+from minitransformer.experiments.variants import attach_lst_pruned, attach_lst_sum
 from minitransformer.methods.lst import attach_lst, prune_into_side, strongest
 
 SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_inner": 40, "vocab_size": 10}
@@ -130,25 +130,29 @@ def test_what_is_never_used_can_be_pruned_without_a_trace(base):
 
 
 @pytest.mark.parametrize("r", [1, 2, 8])
-def test_pruning_leaves_the_start_and_the_backbone_as_they_are(base, snapshot, same, r):
-    before, idx = snapshot(base), tokens()
-    with torch.no_grad():
-        expected = base(idx)
-        adapted = prune_into_side(attach_lst(base, r))
-        assert torch.equal(adapted(idx), expected)
+def test_pruning_leaves_the_backbone_as_it_is(base, snapshot, same, r):
+    before = snapshot(base)
+    adapted = prune_into_side(attach_lst(base, r))
     assert same(snapshot(adapted.base), before)
     assert not any(p.requires_grad for p in adapted.base.parameters())
     assert all(p.requires_grad for name, p in adapted.named_parameters() if not name.startswith("base."))
 
 
-def test_student_alone_reads_nothing_of_the_last_state(base):
-    """With a zero way up the sum is the base, and the student alone says the same at every place."""
+def test_sum_starts_as_the_base_and_the_paper_s_output_does_not(base):
     idx = tokens()
-    alone = attach_lst_alone(copy.deepcopy(base))
     with torch.no_grad():
-        assert alone.up_proj.weight.any(), "it starts with something to read"
-        alone.up_proj.weight.zero_()
-        alone.up_proj.bias.normal_()
-        logits = alone(idx)
-        assert_close(logits, base.unembed(alone.up_proj.bias).expand_as(logits), atol=1e-5, rtol=1e-5)
+        before = base(idx)
+        assert torch.equal(attach_lst_sum(copy.deepcopy(base))(idx), before)
+        assert not torch.allclose(attach_lst(base)(idx), before, atol=1e-2)
+
+
+def test_head_reads_nothing_of_the_last_state(base):
+    """With a zero way up, the side has nothing to say but the bias, and the logits are the same at every place."""
+    idx, adapted = tokens(), attach_lst(base)
+    with torch.no_grad():
+        assert adapted.up_proj.weight.any(), "it starts with something to read"
+        adapted.up_proj.weight.zero_()
+        adapted.up_proj.bias.normal_()
+        logits = adapted(idx)
+        assert_close(logits, base.unembed(adapted.up_proj.bias).expand_as(logits), atol=1e-5, rtol=1e-5)
         assert not torch.allclose(logits, base(idx), atol=1e-2)

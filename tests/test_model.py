@@ -1,4 +1,5 @@
 import inspect
+import math
 import re
 from types import SimpleNamespace
 
@@ -176,6 +177,46 @@ def test_sampling_divides_the_logits_by_the_temperature(constant_model, temperat
     assert_close(frequencies, (logits / temperature).softmax(dim=0), atol=0.015, rtol=0)
 
 
-def test_negative_temperature_is_an_error(gpt):
-    with pytest.raises(ValueError, match=r"temperature .*-0\.5"):
-        generate(gpt, torch.zeros(1, 1, dtype=torch.long), 1, temperature=-0.5)
+@pytest.mark.parametrize("temperature", [-0.5, -1e-40, math.nan, math.inf, -math.inf])
+def test_temperature_that_is_none_is_an_error(gpt, temperature):
+    with pytest.raises(ValueError, match="temperature must be a number of 0 or more"):
+        generate(gpt, torch.zeros(1, 1, dtype=torch.long), 1, temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-310, 1e-25, 1e-4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_near_absolute_zero_the_likeliest_token_is_all_that_is_left(make_gpt, temperature, dtype):
+    gpt, start = make_gpt(vocab_size=20).to(dtype), torch.randint(20, (3, 5))
+    assert torch.equal(generate(gpt, start, 8, temperature), generate(gpt, start, 8))
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, True, None, "3", 100_001, 10**30])
+def test_number_of_new_tokens_is_checked(gpt, count):
+    with pytest.raises(ValueError, match=r"max_new_tokens must be .* from 0 to 100000"):
+        generate(gpt, torch.zeros(1, 1, dtype=torch.long), count)
+
+
+@pytest.mark.parametrize(
+    "idx",
+    [
+        torch.zeros(2, 0, dtype=torch.long),  # an empty text
+        torch.zeros(3, dtype=torch.long),
+        torch.zeros(1, 1, 1, dtype=torch.long),
+        torch.tensor([[0, 10]]),  # the vocabulary ends at 9
+        torch.tensor([[-1, 3]]),
+        torch.zeros(1, 3),
+        torch.ones(1, 3, dtype=torch.bool),
+        [[1, 2]],
+    ],
+    ids=["empty", "one dimension", "three", "beyond the vocabulary", "negative", "floats", "bools", "a list"],
+)
+@pytest.mark.parametrize("count", [0, 1])
+def test_text_to_continue_is_checked(gpt, idx, count):
+    with pytest.raises(ValueError, match="generate: idx must be"):
+        generate(gpt, idx, count)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_text_may_come_in_any_whole_numbers(gpt, dtype):
+    idx = torch.randint(10, (2, 4))
+    assert torch.equal(generate(gpt, idx.to(dtype), 3), generate(gpt, idx, 3))

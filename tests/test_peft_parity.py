@@ -31,11 +31,11 @@ def lora(target_modules, use_dora=False):
 
 
 def ia3():
-    """Our knobs behind the activation are those of `peft` before the matrix that reads the activations."""
+    """In both, the knobs behind the activation stand before the matrix that reads the activations."""
     theirs = IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])
 
-    def as_theirs(name, tensor):  # "blocks.0.attn.k_proj.scale" is a column there, "blocks.0.mlp.act.scale" a row
-        name = name.replace("mlp.act", "mlp.down_proj").replace("scale", "ia3_l.default")
+    def as_theirs(name, tensor):  # "blocks.0.attn.k_proj.scale" is a column there, "blocks.0.mlp.down_proj.scale" a row
+        name = name.replace("scale", "ia3_l.default")
         return f"base_model.model.{name}", tensor[None] if "mlp" in name else tensor[:, None]
 
     return "ia3", {}, theirs, as_theirs
@@ -104,7 +104,7 @@ def test_ia3_of_peft_on_gpt2_also_scales_the_queries(make_gpt):
         for block, their_block in zip(ours.blocks, theirs.base_model.model.transformer.h, strict=True):
             knobs = [block.attn.k_proj.scale.normal_(), block.attn.v_proj.scale.normal_()]
             their_block.attn.c_attn.ia3_l["default"].copy_(torch.cat([torch.ones(d), *knobs])[:, None])
-            their_block.mlp.c_proj.ia3_l["default"].copy_(block.mlp.act.scale.normal_())
+            their_block.mlp.c_proj.ia3_l["default"].copy_(block.mlp.down_proj.scale.normal_())
         assert_close(ours(idx), theirs(idx).logits, atol=1e-10, rtol=1e-10)
     assert theirs.get_nb_trainable_parameters()[0] == count_parameters(ours, trainable_only=True) + n_layer * d
 

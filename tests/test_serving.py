@@ -1,5 +1,6 @@
 """The tasks and experiments of lesson 15, and what was recorded of them."""
 
+import copy
 import csv
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from minitransformer.course.lesson import RECORDED, read_rows
 from minitransformer.experiments import serving
 from minitransformer.experiments.serving import PROMPTED, SEQUENCE, CuedTask, MixedTask, held_out, mixed_accuracies
+from minitransformer.method import trained
 from minitransformer.methods import METHODS
 from minitransformer.methods.library import LoRAMixture
 from minitransformer.surgery import trainable_state_dict
@@ -52,7 +54,7 @@ class Answering(torch.nn.Module):
 
 @pytest.mark.parametrize("task", [CuedTask("x", add_one, 4, 1), StringTask("x", add_one, examples=1)])
 def test_held_out_questions_are_those_of_the_score(task):
-    inputs, answers = held_out(task)
+    inputs, answers = held_out(task, task.test_size)
     half = answers.clone()
     half[::2, 3] = (half[::2, 3] + 1) % 8  # every other answer has a wrong symbol
     asked = []
@@ -73,11 +75,13 @@ def test_mixed_accuracies_tell_right_adapters_from_wrong_ones():
     assert max(mixed_accuracies(Answering(lambda idx, choice: by_choice(1, idx, choice)), tasks)) < 0.1
 
 
-def test_training_moves_the_router_alone(gpt, make_gpt, same, snapshot):
-    library = {name: trainable_state_dict(METHODS["lora"].attach(make_gpt())) for name in "abc"}
-    for weights in library.values():
-        for tensor in weights.values():
+def test_training_moves_the_router_alone(gpt, snapshot):
+    library = {}
+    for name in "abc":
+        adapted = METHODS["lora"].attach(copy.deepcopy(gpt))
+        for tensor in trainable_state_dict(adapted).values():
             torch.nn.init.normal_(tensor)
+        library[name] = trained(adapted)
     mixture = LoRAMixture(gpt, library)
     before = snapshot(mixture)
     task = MixedTask(list(SEQUENCE.values()))

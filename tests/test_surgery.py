@@ -2,48 +2,49 @@ import copy
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from minitransformer.methods import METHODS
 from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import (
     MATRICES,
+    Attached,
     added_modules,
+    base_weights,
     check_plain,
     check_positive,
     check_targets,
     count_parameters,
     detach,
+    fingerprint,
     freeze,
+    linear_layer,
+    linear_names,
     load_weights,
     matrix_shape,
-    read_adapter,
     replace_modules,
-    save_adapter,
     target_names,
     trainable_state_dict,
 )
 
 
-class Wrapped(nn.Module):
+class Wrapped(Attached):
     """What a method does to a linear layer: keep it as `base`, add something that trains."""
 
     def __init__(self, base):
-        super().__init__()
-        self.base, self.out_features = base, base.out_features
+        super().__init__(base)
+        self.out_features = base.out_features
         self.scale = nn.Parameter(torch.full((base.out_features,), 2.0))
 
     def forward(self, x):
         return self.base(x) * self.scale
 
 
-class Around(nn.Module):
+class Around(Attached):
     """What a method does that wraps the whole model."""
 
     def __init__(self, base):
-        super().__init__()
-        self.base, self.config = base, base.config
+        super().__init__(base)
+        self.config = base.config
         self.bias = nn.Parameter(torch.ones(()))
 
     def forward(self, idx):
@@ -132,6 +133,13 @@ def test_target_that_matches_nothing_is_an_error_before_anything_is_replaced(gpt
     assert dict(gpt.named_modules()) == before
 
 
+def test_target_inside_another_is_an_error_before_anything_is_replaced(gpt):
+    before = dict(gpt.named_modules())
+    with pytest.raises(ValueError, match=r"'blocks\.0\.attn\.q_proj' lies inside 'blocks\.0\.attn'"):
+        replace_modules(gpt, ["attn", "q_proj"], Wrapped)
+    assert dict(gpt.named_modules()) == before
+
+
 @pytest.mark.parametrize("targets", ["q_proj", [], (), ["q_proj", "c_attn"], ["lm_head"]], ids=str)
 def test_check_targets_wants_a_list_of_a_blocks_matrices(targets):
     check_targets(MATRICES)
@@ -174,6 +182,74 @@ def test_wrapped_model_is_not_plain(gpt):
         check_plain(Around(gpt))
 
 
+class Base(nn.Module):
+    """A user's own model, with a part of its own called `base`."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.head = nn.Linear(4, 4), nn.Linear(4, 2, bias=False)
+
+    def forward(self, x):
+        return self.head(self.base(x))
+
+
+def test_part_called_base_is_no_attached_module():
+    model = Base()
+    parts = dict(model.named_modules())
+    check_plain(model)
+    assert added_modules(model) == []
+    assert detach(model) is model
+    assert dict(model.named_modules()) == parts
+
+
+def test_compiled_model_is_not_plain_but_has_the_base_inside(gpt):
+    compiled = torch.compile(gpt, backend="eager")
+    with pytest.raises(ValueError, match="compiled"):
+        check_plain(compiled)
+    assert detach(compiled) is gpt
+    gpt.blocks[1].mlp = torch.compile(gpt.blocks[1].mlp, backend="eager")
+    with pytest.raises(ValueError, match="compiled"):
+        check_plain(gpt)
+    check_plain(detach(gpt))
+
+
+def test_linear_names_are_those_of_plain_linear_layers_alone():
+    model = nn.ModuleDict({"body": nn.ModuleDict({"one": nn.Linear(2, 2), "both": nn.Linear(2, 2)})})
+    model["both"] = nn.Embedding(2, 2)  # one name for two kinds
+    model["attention"] = nn.MultiheadAttention(4, 2)  # reads the weight of its out_proj past the layer's forward
+    assert linear_names(model) == ("one",)
+
+
+@pytest.mark.parametrize("attach", [lambda gpt: replace_modules(gpt, MATRICES, Wrapped) and gpt, Around])
+def test_weights_of_the_base_inside_are_those_of_the_base(gpt, attach):
+    gpt.lm_head.weight = gpt.wte.weight  # shared, so counted once
+    before = base_weights(gpt)
+    assert list(before) == [name for name, _ in gpt.named_parameters()]
+    inside = base_weights(attach(gpt))
+    assert list(inside) == list(before)
+    assert all(inside[name] is tensor for name, tensor in before.items())
+
+
+def test_fingerprint_tells_a_bit_a_precision_and_a_tie(gpt):
+    prints = {fingerprint(base_weights(gpt))}
+    prints.add(fingerprint(base_weights(copy.deepcopy(gpt).double())))
+    tied = copy.deepcopy(gpt)
+    tied.lm_head.weight = tied.wte.weight
+    untied = copy.deepcopy(tied)
+    untied.lm_head.weight = nn.Parameter(untied.wte.weight.detach().clone())
+    prints |= {fingerprint(base_weights(model)) for model in (tied, untied)}
+    with torch.no_grad():
+        gpt.blocks[1].mlp.up_proj.weight[3, 2].nextafter_(torch.tensor(9.0))
+    prints.add(fingerprint(base_weights(gpt)))
+    assert len(prints) == 5
+
+
+def test_linear_layer_has_a_bias_only_if_it_is_given_one():
+    weight = torch.randn(3, 2)
+    assert linear_layer(weight, None).bias is None
+    assert torch.equal(linear_layer(weight, torch.ones(3))(torch.ones(2)), weight.sum(dim=1) + 1)
+
+
 # ---- detaching ------------------------------------------------------------------------------------------------------
 
 
@@ -212,30 +288,13 @@ def test_detach_leaves_a_plain_model_alone(gpt, snapshot, same):
     assert same(snapshot(gpt), before)
 
 
-# ---- the added weights as a file ------------------------------------------------------------------------------------
+# ---- the weights that train ------------------------------------------------------------------------------------
 
 
 def test_trainable_state_dict_holds_what_trains_and_nothing_else(adapted):
     weights = trainable_state_dict(adapted)
     assert set(weights) == {f"blocks.{i}.attn.{name}.scale" for i in range(2) for name in ("q_proj", "v_proj")}
     assert not any(tensor.requires_grad for tensor in weights.values())
-
-
-def test_saved_adapter_attaches_again_to_the_same_logits(gpt, tmp_path):
-    base = copy.deepcopy(gpt)
-    settings = {"rank": 2, "alpha": 3.0, "target_modules": ("q_proj", "down_proj")}
-    adapted = METHODS["lora"].attach(gpt, **settings)
-    for tensor in trainable_state_dict(adapted).values():
-        tensor.normal_()
-    save_adapter(adapted, tmp_path / "new folder" / "one.safetensors", "lora", **settings)
-
-    method, read, weights = read_adapter(tmp_path / "new folder" / "one.safetensors")
-    assert (method, read) == ("lora", {**settings, "target_modules": ["q_proj", "down_proj"]})
-    again = METHODS[method].attach(base, **read)
-    assert not torch.equal(again(idx()), adapted(idx()))
-    load_weights(again, weights)
-    assert torch.equal(again(idx()), adapted(idx()))
-    assert (tmp_path / "new folder" / "one.safetensors").stat().st_size < 4 * count_parameters(adapted)
 
 
 @pytest.mark.parametrize(
@@ -264,23 +323,20 @@ def test_loading_weights_leaves_the_frozen_ones_alone(adapted, snapshot):
     assert changed == set(trainable_state_dict(adapted))
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda file: file.unlink(), "cannot be read as an adapter file"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-8]), "cannot be read as an adapter file"),
-        (lambda file: file.write_bytes(b""), "cannot be read as an adapter file"),
-        (lambda file: file.write_text("hello"), "cannot be read as an adapter file"),
-        (lambda file: save_file({"a": torch.ones(1)}, file), "names no method"),
-        (lambda file: save_file({"a": torch.ones(1)}, file, {"other": "1"}), "names no method"),
-        (lambda file: save_file({"a": torch.ones(1)}, file, {"method": "lora"}), ""),
-        (lambda file: save_file({"a": torch.ones(1)}, file, {"method": "lora", "settings": "{"}), ""),
-    ],
-    ids=["missing", "truncated", "empty", "text", "no metadata", "other metadata", "no settings", "half settings"],
-)
-def test_damaged_adapter_file_is_an_error_that_names_it(adapted, tmp_path, damage, message):
-    file = tmp_path / "one.safetensors"
-    save_adapter(adapted, file, "wrapped")
-    damage(file)
-    with pytest.raises(ValueError, match=rf"{file} {message}"):
-        read_adapter(file)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_an_error_and_nothing_is_copied(adapted, snapshot, same, value):
+    before = snapshot(adapted)
+    weights = {name: torch.zeros_like(w) for name, w in trainable_state_dict(adapted).items()}
+    weights["blocks.1.attn.v_proj.scale"][3] = value
+    with pytest.raises(ValueError, match=r"'blocks\.1\.attn\.v_proj\.scale' holds numbers that are not finite"):
+        load_weights(adapted, weights)
+    assert same(snapshot(adapted), before)
+
+
+def test_loaded_weights_are_copies_in_their_own_precision(adapted):
+    weights = {name: w.clone().double() for name, w in trainable_state_dict(adapted).items()}
+    load_weights(adapted, weights)
+    for name, weight in weights.items():
+        loaded = adapted.get_parameter(name)
+        assert torch.equal(loaded, weight) and loaded.dtype == torch.float64 and loaded.requires_grad
+        assert loaded.data_ptr() != weight.data_ptr()

@@ -64,7 +64,8 @@ def mark(lora: Trained) -> str:
 def swap(model: GPT, take_off: Trained | None, put_on: Trained | None) -> None:
     """Exchange one merged LoRA for another, in place: W <- W - s B_old A_old + s B_new A_new (arXiv:2106.09685, 4.1).
 
-    Every call rounds twice, so the weights are no longer to the bit what they were. The model remembers what is on.
+    Every call rounds twice, so the weights are no longer to the bit what they were: a hundred swaps in 32 bits leave at most
+    a part in 100,000 of the largest weight that a matrix had on the way. The model remembers what is on.
 
     Args:
         model: a plain GPT, with `take_off` put on by an earlier swap.
