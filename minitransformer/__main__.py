@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def search_command(parser: ArgumentParser) -> Carry:
         from minitransformer.experiments.studies import conduct, search_study, show
 
         tasks = options.tasks or list(LADDER)
-        study = search_study(tasks, options.methods, options.base, options.seeds, options.times)
+        study = search_study(tasks, options.methods, options.base, options.seeds, options.times, options.device)
         with executor(options) as (pool, width):
             results = conduct("search", options.out, pool, width, study)
         print(f"written to {options.out}: search.csv, search_rates.csv")
@@ -91,17 +92,20 @@ def sweep_command(parser: ArgumentParser) -> Carry:
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "studies:\n" + "\n".join(f"  {name:<14} {study.about}" for name, study in STUDIES.items())
-    parser.add_argument("name", help=f"one of: {', '.join(STUDIES)}")
+    parser.add_argument(
+        "name", metavar="NAME", help="of a study, listed below; it runs on the CPU unless --device is given"
+    )
     add_machine(parser)
     add_scheduler(parser)
     add_out(parser)
 
     def carry_out(options: Namespace) -> None:
         from minitransformer.experiments.studies import conduct, find_study, show
+        from minitransformer.train import choose_device
 
-        study = find_study(options.name)
+        study = replace(find_study(options.name), device=str(choose_device(options.device or "cpu")))
         with executor(options) as (pool, width):
-            results = conduct(options.name, options.out, pool, width)
+            results = conduct(options.name, options.out, pool, width, study)
         print(f"written to {options.out}: {options.name}.csv, {options.name}_rates.csv")
         show(study, results)
 
@@ -240,7 +244,7 @@ def executor(options: Namespace) -> Iterator[tuple[Executor, int]]:
         raise ValueError('--scheduler needs Dask; install it with: pip install "minitransformer[cluster]"') from None
     try:
         client = Client(options.scheduler, timeout="10s")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {options.scheduler} ({error})") from None
     with client:
         yield client.get_executor(), max(1, sum(client.nthreads().values()))

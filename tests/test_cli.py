@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 
 from minitransformer import __main__ as cli
 from minitransformer import checkpoints
-from minitransformer.checkpoints import FOLDER, base_names, load_base, load_card
-from minitransformer.experiments import compare, runs, search
+from minitransformer.checkpoints import FOLDER, base_names, load_card
+from minitransformer.experiments import compare, runs, studies
 from minitransformer.methods import METHODS
 from minitransformer.model import GPTConfig
-from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER, StringTask
 
 COMPARE = ["compare", "--tasks", "recall", "--methods", "lora", "--device", "cpu", "--jobs", "1", "--seeds", "2"]
@@ -44,14 +42,20 @@ class Runner:
         self.runs.append(run)
         if len(self.runs) == self.at:
             self.stop()
-        result = {
-            "metric": "accuracy",
-            "trained": 25,
-            "total": 1000,
-            "score": 0.5 + run.seed / 10,
-            "kept": run.seed / 4,
-        }
-        return {**result, "final_loss": run.learning_rate}
+        scores = {1: 0.1, 2: 0.2, 4: 0.96, run.steps: 0.5 + run.seed / 10}
+        measured = [
+            {
+                "step": step,
+                "score": score,
+                "kept": step / 8 + run.seed / 4,
+                "loss": 1 - score,
+                "bits": 2.0,
+                "per_symbol": 0.9,
+            }
+            for step, score in scores.items()
+            if step <= run.steps
+        ]
+        return {"metric": "accuracy", "trained": 25, "total": 1000, "seconds": 1.0, "evaluations": measured}
 
 
 @pytest.fixture
@@ -105,10 +109,10 @@ def fails(capsys, runner):
         (["--device", "tpu"], "device 'tpu' is not available; on this machine: "),
         (["--device", "cpu:x"], "device 'cpu:x' cannot be used"),
         (["--base", "nope"], "there is no base 'nope'; there are: "),
-        (["--seeds", "0"], "seeds must be at least 1, not 0"),
-        (["--seeds", "-3"], "seeds must be at least 1, not -3"),
-        (["--jobs", "0"], "jobs must be at least 1, not 0"),
-        (["--jobs", "-1"], "jobs must be at least 1, not -1"),
+        (["--seeds", "0"], "seeds must be a whole number of at least 1, not 0"),
+        (["--seeds", "-3"], "seeds must be a whole number of at least 1, not -3"),
+        (["--jobs", "0"], "jobs must be a whole number of at least 1, not 0"),
+        (["--jobs", "-1"], "jobs must be a whole number of at least 1, not -1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -118,7 +122,8 @@ def test_wrong_argument_is_one_line_before_anything_is_run(fails, tmp_path, comm
 
 
 def test_sweep_that_nobody_knows_is_an_error(fails, tmp_path):
-    assert "there is no sweep 'nope'; there are: prompt, " in fails("sweep", "nope", "--out", tmp_path)
+    assert "there is no study 'nope'; there are: steps, " in fails("sweep", "nope", "--out", tmp_path)
+    assert "device 'tpu' is not available" in fails("sweep", "steps", "--out", tmp_path, "--device", "tpu")
 
 
 @pytest.mark.skipif("docs" not in base_names(), reason="the base docs is not here")
@@ -206,7 +211,7 @@ def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, cap
     arguments = [*COMPARE, "--tasks", "recall", "learn", "recall", "--seeds", "3", "--out", str(tmp_path / "a" / "b")]
     assert cli.main(arguments) == 0
     out = tmp_path / "a" / "b"
-    assert sorted(os.listdir(out)) == ["compare.csv", "compare.json", "compare.png"]
+    assert sorted(os.listdir(out)) == ["compare.csv", "compare.png", "compare.runs.jsonl"]
     assert [(run.task, run.seed) for run in runner.runs] == [
         (t, seed) for t in ("recall", "learn") for seed in range(3)
     ]
@@ -214,19 +219,32 @@ def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, cap
     assert [row["task"] for row in table] == ["recall", "learn"]
     expected = {"trained": 25, "percent": 2.5, "score": 0.6, "score_min": 0.5, "score_max": 0.7, "score_base": 0.25}
     expected |= {
-        "kept": 0.25,
-        "kept_min": 0,
-        "kept_max": 0.5,
-        "kept_base": 1,
-        "step_ms": 7,
-        "latency": 1.5,
-        "megabytes_for_backward": 2.5,
-    }
+        "steps_to_reach": 4, "kept_at_reach": 0.75, "kept": 0.875, "kept_base": 1, "best": 0.96, "seeds": 3,
+        "step_ms": 7, "latency": 1.5, "megabytes_for_backward": 2.5, "bits": 2, "per_symbol": 0.9,
+    }  # fmt: skip
     for row in table:
         assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
         assert row["mergeable"] == "yes"
-    assert json.loads((out / "compare.json").read_text())["seeds"] == 3
-    assert "0.60" in capsys.readouterr().out
+        assert row["state"] == "finished"
+    printed = capsys.readouterr().out
+    assert "0.60" in printed and "recall, 5 steps" in printed
+    assert max(map(len, printed.splitlines())) <= 80 + len(str(out))
+
+
+def test_table_marks_what_was_still_learning_and_fits_eighty_columns(capsys, monkeypatch, tmp_path):
+    row = {
+        "task": "recall", "method": "intrinsic", "base": "tiny", "trained": 155_456, "metric": "accuracy", "steps": 1000,
+        "seeds": 1, "score": 0.5, "state": "unfinished", "steps_to_reach": 1000.0, "kept_at_reach": 0.93,
+        "long_score": 1.0, "long_state": "finished", "score_base": 0.1, "kept": 0.5, "kept_base": 1.0,
+    }  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "80")
+    compare.show([{**row, "task": task} for task in ("recall", "compose", "learn")])
+    printed = capsys.readouterr().out
+    assert printed.count("0.50↗ 1000 0.93 1.00") == 3
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "\x1b" not in printed  # no colours where nobody would see them
+    compare.show([{**row, "metric": "bits per character", "score": 2.345}])
+    assert "2.345↗" in capsys.readouterr().out
 
 
 def test_compare_really_trains_and_gives_the_same_scores_again(monkeypatch, tmp_path):
@@ -241,89 +259,64 @@ def test_compare_really_trains_and_gives_the_same_scores_again(monkeypatch, tmp_
     assert float(first["score_base"]) < 0.5 < float(first["score"])
 
 
-def test_runs_at_the_same_time_give_the_results_of_runs_one_after_the_other(tmp_path):
-    plan = [replace(run, steps=3) for run in runs.plan(["recall"], ["lora"], 2, "cpu")]
-    one, two = (runs.execute(plan, tmp_path / f"{jobs}.jsonl", jobs) for jobs in (1, 2))
-    assert [run for run, _ in one] == [run for run, _ in two] == plan
-    assert [result["final_loss"] for _, result in one] == [result["final_loss"] for _, result in two]
-    assert {record["run"]["seed"] for record in lines(tmp_path / "2.jsonl")} == {0, 1}
-
-
-def test_search_writes_a_row_for_every_rate(runner, tmp_path):
-    arguments = ["search", *COMPARE[1:], "--rates", "0.1", "0.01", "--seeds", "2", "--out", str(tmp_path)]
+def test_finished_comparison_says_so_and_is_repeated_only_when_asked(runner, tmp_path, capsys):
+    arguments = [*COMPARE, "--out", str(tmp_path)]
     assert cli.main(arguments) == 0
-    assert os.listdir(tmp_path) == ["learning_rates.csv"]
-    found = [(float(row["learning_rate"]), float(row["score"])) for row in rows(tmp_path / "learning_rates.csv")]
-    assert found == [(0.01, 0.55), (0.1, 0.55)]
+    capsys.readouterr()
+    assert cli.main(arguments) == 0
+    assert len(runner.runs) == 2
+    assert "finished before" in (printed := capsys.readouterr().out) and "--again" in printed
+    assert cli.main([*arguments, "--again"]) == 0
+    assert len(runner.runs) == 4
+    assert len(lines(tmp_path / "compare.runs.jsonl")) == 2
 
 
-def test_every_method_of_a_search_gets_as_many_rates(runner, tmp_path):
-    assert cli.main(["search", "--tasks", "recall", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
-    rates = {name: {run.learning_rate for run in runner.runs if run.method == name} for name in METHODS}
-    assert {len(tried) for tried in rates.values()} == {4}
-    assert all(METHODS[name].learning_rate in tried for name, tried in rates.items())
+def test_comparison_of_one_method_keeps_the_rows_of_the_others(runner, tmp_path, capsys):
+    assert cli.main([*COMPARE, "--methods", "lora", "prompt", "--out", str(tmp_path)]) == 0
+    assert cli.main([*COMPARE, "--methods", "ia3", "--out", str(tmp_path)]) == 0
+    assert {row["method"] for row in rows(tmp_path / "compare.csv")} == {"lora", "prompt", "ia3"}
+    assert "2 rows of other methods and tasks" in capsys.readouterr().out
+    assert cli.main([*COMPARE, "--methods", "lora", "--seeds", "3", "--out", str(tmp_path)]) == 0
+    assert sorted((row["method"], row["seeds"]) for row in rows(tmp_path / "compare.csv")) == [
+        ("ia3", "2"), ("lora", "3"), ("prompt", "2"),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", search.SWEEPS)
-def test_sweep_tries_every_point_with_every_rate_and_seed(runner, tmp_path, name):
-    assert cli.main(["sweep", name, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
-    it = search.SWEEPS[name]
-    table = rows(tmp_path / f"{name}.csv")
-    assert len(table) == len(it.points) * len(it.tasks) * len(it.rates) * len(it.bases)
-    assert len(runner.runs) == len(table) * it.seeds == len(set(runner.runs))
-    assert {int(row["seeds"]) for row in table} == {it.seeds}
-    assert [float(row["score"]) for row in table] == pytest.approx([0.6] * len(table))
-    for run in runner.runs:
-        assert any(
-            run.method == method and settings.items() <= json.loads(run.settings).items()
-            for method, settings in it.points
-        )
-
-
-@pytest.mark.parametrize("name", search.SWEEPS)
-def test_points_of_a_sweep_can_be_attached(name):
-    for method, settings in search.SWEEPS[name].points:
-        for base in search.SWEEPS[name].bases:
-            adapted = runs.find_method(method).attach(load_base(base), **settings)
-            n = runs.find_method(method).count(load_base(base).config, **settings)
-            assert n == count_parameters(adapted, trainable_only=True)
-
-
-def test_sweep_really_trains_with_its_settings(monkeypatch, tmp_path):
-    point = ("prefix_random", {"num_virtual_tokens": 3})
-    monkeypatch.setitem(search.SWEEPS, "tiny", search.Sweep([point], ["recall"], [1e-2], seeds=1))
-    assert cli.main(["sweep", "tiny", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 0
-    [row] = rows(tmp_path / "tiny.csv")
-    assert int(row["trained"]) == METHODS["prefix"].count(
-        GPTConfig(**load_card("tiny")["config"]), num_virtual_tokens=3
-    )
-    assert row["settings"] == "num_virtual_tokens=3, projection_dim=None"
+def test_search_writes_a_row_for_every_rate_and_budget(runner, tmp_path):
+    assert cli.main(["search", *COMPARE[1:], "--out", str(tmp_path)]) == 0
+    assert sorted(os.listdir(tmp_path)) == ["search.csv", "search.json", "search_rates.csv"]
+    found = rows(tmp_path / "search_rates.csv")
+    assert {float(row["rate"]) for row in found} == {3e-3, 1e-2, 3e-2}
+    assert {int(row["step"]) for row in found} == {1, 2, 5}
+    assert [row["rate"] for row in found if row["chosen"] == "yes"] == ["0.01"] * 3  # ties: the middle
 
 
 # ---- interruption ---------------------------------------------------------------------------------------------------
 
+NOTES = {"compare": "compare.runs.jsonl", "search": "search.csv"}
+
 
 @pytest.mark.parametrize("stop", [press_ctrl_c, partial(signal.raise_signal, signal.SIGTERM)], ids=["ctrl-c", "kill"])
-@pytest.mark.parametrize(("command", "file"), [("compare", "compare"), ("search", "learning_rates")])
-def test_interrupted_command_keeps_what_is_finished_and_repeats_none_of_it(
-    runner, tmp_path, capsys, stop, command, file
-):
+@pytest.mark.parametrize("command", NOTES)
+def test_interrupted_command_keeps_what_is_finished_and_repeats_none_of_it(runner, tmp_path, capsys, stop, command):
     arguments = [command, *COMPARE[1:], "--seeds", "3", "--out", str(tmp_path / "out")]
-    arguments += ["--rates", "0.01"] if command == "search" else []
     runner.at, runner.stop = 3, stop
     assert cli.main(arguments) == 130
     err = capsys.readouterr().err
     assert "interrupted; what was finished is saved: run the same command to continue" in err
     assert "Traceback" not in err
-    finished = lines(tmp_path / "out" / f"{file}.unfinished.jsonl")
-    assert [record["run"]["seed"] for record in finished] == [0, 1]
+    assert (tmp_path / "out" / NOTES[command]).exists()
+    first = runner.runs[:2]
 
     assert cli.main(arguments) == 0
-    assert [run.seed for run in runner.runs] == [0, 1, 2, 2]
-    assert cli.main([*arguments[:-1], str(tmp_path / "whole")] if command == "compare" else arguments) == 0
-    assert [run.seed for run in runner.runs[4:]] == [0, 1, 2]  # a finished command begins again
-    if command == "compare":
-        assert rows(tmp_path / "out" / "compare.csv") == rows(tmp_path / "whole" / "compare.csv")
+    assert not set(first) & set(runner.runs[3:])
+    total = len(set(runner.runs))
+    assert len(runner.runs) == total + 1  # the interrupted one twice
+    runner.at = 0
+    assert cli.main([*arguments[:-1], str(tmp_path / "whole")]) == 0
+    assert len(runner.runs) == 2 * total + 1
+    file = "compare.csv" if command == "compare" else "search_rates.csv"
+    assert rows(tmp_path / "out" / file) == rows(tmp_path / "whole" / file)
 
 
 @pytest.fixture
@@ -345,20 +338,20 @@ def test_other_command_that_finishes_leaves_the_interrupted_one_its_runs(half_do
     assert len(runner.runs) == 1
 
 
-@pytest.mark.parametrize("rate", ["-1", "0", "nan", "inf"])
-def test_rate_that_is_no_number_above_zero_is_an_error_before_anything_is_run(fails, tmp_path, rate):
-    assert "rates must be a number above 0" in fails("search", "--out", tmp_path, *COMPARE[1:], f"--rates={rate}")
-
-
 @pytest.mark.parametrize("rest", ['{"run": {"task": "rec', "\n", "3\n", '{"run": {"more": 1}}\n', "[]"], ids=repr)
-def test_line_that_was_cut_off_is_dropped_and_the_whole_ones_kept(half_done, runner, tmp_path, rest):
-    with (tmp_path / "compare.unfinished.jsonl").open("a") as file:
+def test_line_that_was_cut_off_is_passed_over_and_the_whole_ones_kept(half_done, runner, tmp_path, rest):
+    with (tmp_path / "compare.runs.jsonl").open("a") as file:
         file.write(rest)
-    runner.at, runner.stop = 2, press_ctrl_c
-    assert cli.main([*half_done, "--seeds", "4"]) == 130
-    assert [record["run"]["seed"] for record in lines(tmp_path / "compare.unfinished.jsonl")] == [0, 1, 2]
     assert cli.main([*half_done, "--seeds", "4"]) == 0
-    assert [run.seed for run in runner.runs] == [2, 3, 3]
+    assert [run.seed for run in runner.runs] == [2, 3]
+    assert cli.main([*half_done, "--seeds", "4"]) == 0
+    assert [run.seed for run in runner.runs] == [2, 3]
+
+
+def test_results_of_another_version_are_not_taken(half_done, runner, monkeypatch):
+    monkeypatch.setattr(compare, "__version__", "0.0.1")
+    assert cli.main(half_done) == 0
+    assert [run.seed for run in runner.runs] == [0, 1, 2]
 
 
 def test_results_of_another_budget_are_not_taken(half_done, runner, monkeypatch):
@@ -377,24 +370,52 @@ def test_results_of_another_base_are_not_taken(half_done, runner, monkeypatch):
 def test_results_of_another_corpus_in_the_same_file_are_not_taken(runner, tmp_path):
     file = tmp_path / "corpus.txt"
     file.write_text("".join(map(str, range(2000))))
-    arguments = [
-        "compare",
-        "--methods",
-        "lora",
-        "--corpus",
-        str(file),
-        "--out",
-        str(tmp_path),
-        "--jobs",
-        "1",
-        "--seeds",
-        "2",
-    ]
+    arguments = ["compare", "--methods", "lora", "--corpus", str(file), "--out", str(tmp_path), "--jobs", "1"]
+    arguments += ["--seeds", "2"]
     runner.at, runner.stop = 2, press_ctrl_c
     assert cli.main(arguments) == 130
     file.write_text("".join(map(str, range(3000, 5000))))
     assert cli.main(arguments) == 0
     assert [run.seed for run in runner.runs] == [0, 1, 0, 1]
+
+
+# ---- a cluster --------------------------------------------------------------------------------------------------------
+
+
+def test_study_on_a_cluster_survives_a_worker_that_is_killed(tmp_path, monkeypatch):
+    """Two workers in processes of their own, of which one is killed while it trains."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.undo()  # the workers know of no patch
+    study = studies.search_study(["recall"], ["prompt"], "nano", seeds=2, times=1)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster:
+        killed = []
+
+        def kill_one(name, *rest):
+            if not killed:
+                killed.append(next(iter(cluster.workers.values())).pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        with distributed.Client(cluster) as client:
+            real = studies.carry_out
+
+            def carry_out(still, results, keep, pool, width, label):
+                def kept(run, result):
+                    keep(run, result)
+                    kill_one(label)
+
+                real(still, results, kept, pool, width, label)
+
+            monkeypatch.setattr(studies, "carry_out", carry_out)
+            found = studies.conduct("mine", tmp_path, client.get_executor(), 2, study)
+    assert killed
+    run = next(iter(found))
+    assert found[run]["evaluations"] == runs.run_once(run)["evaluations"]
+    assert len({(row["rate"], row["seed"]) for row in rows(tmp_path / "mine.csv")}) == len(found) >= 6
+
+
+def test_scheduler_that_is_not_there_is_one_line(fails, tmp_path):
+    message = fails("search", *COMPARE[1:], "--out", tmp_path, "--scheduler", "nowhere://x")
+    assert "nowhere://x" in message
 
 
 CHILD = """
@@ -425,13 +446,13 @@ def test_ctrl_c_in_a_real_process_ends_it_with_130_and_what_is_finished_saved(ru
     command = [sys.executable, "-c", CHILD, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "the second run\n"
-        finished = lines(tmp_path / "compare.unfinished.jsonl")  # on the disk already, whatever comes
+        finished = lines(tmp_path / "compare.runs.jsonl")  # on the disk already, whatever comes
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "interrupted; what was finished is saved" in err
     assert "Traceback" not in err
     assert [record["run"]["seed"] for record in finished] == [0]
-    assert lines(tmp_path / "compare.unfinished.jsonl") == finished
+    assert lines(tmp_path / "compare.runs.jsonl") == finished
     assert cli.main(arguments) == 0
     assert [run.seed for run in runner.runs] == [1]

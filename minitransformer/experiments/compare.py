@@ -30,11 +30,11 @@ from minitransformer.files import check_writable, write_text
 LEARNING = "↗"  # behind a score whose run was still learning when it ended
 LEGEND = {
     "accuracy": (
-        f"score: exact match on held-out questions, mean over seeds, more is better; {LEARNING}: still learning\n"
-        f"in: steps to {REACHED}; kept: of the base's own skills then; 10x: recorded, ten times the steps"
+        f"score: exact match on held-out questions, more is better; {LEARNING}: still learning\n"
+        f"in: steps to {REACHED}; kept: of the base's skills then; 10x: at ten times the steps"
     ),
     "bits per character": (
-        f"bits per character, less is better; the old text with the method attached; {LEARNING}: still learning"
+        f"bits per character, less is better; the old text with the method attached\n{LEARNING}: still learning"
     ),
 }
 
@@ -77,7 +77,7 @@ def compare(
     notes = read_notes(file)
     if again:
         notes = {run: noted for run, noted in notes.items() if run not in runs}
-        write_text(file, "".join(note(run, noted) for run, noted in notes.items()))
+    write_text(file, "".join(note(run, noted) for run, noted in notes.items()))  # without a line that a kill cut off
     missing = [run for run in runs if run not in notes]
     if not missing:
         print(f"finished before: these runs stand in {file}; repeat them with --again")

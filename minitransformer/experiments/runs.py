@@ -23,7 +23,7 @@ from minitransformer.measure import bytes_for_backward, latency_ratio, step_seco
 from minitransformer.method import Method
 from minitransformer.methods import METHODS
 from minitransformer.model import GPT
-from minitransformer.surgery import check_scale, count_parameters
+from minitransformer.surgery import check_positive, check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
 from minitransformer.train import Diverged, choose_device, evaluate, measure, setup, train
@@ -69,8 +69,17 @@ def find_task(name: str, corpus: str | None = None) -> Task:
 
 
 def find_method(name: str) -> Method:
-    """The method or the variant of that name."""
-    return {**METHODS, **VARIANTS}[name]
+    """The method or the variant of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = {**METHODS, **VARIANTS}
+    if name not in found:
+        raise ValueError(
+            f"there is no method {name!r}; there are: {', '.join(METHODS)}; and variants: {', '.join(VARIANTS)}"
+        )
+    return found[name]
 
 
 def plan(
@@ -94,11 +103,9 @@ def plan(
     Raises:
         ValueError: a task, method, base, device or corpus is unknown or unusable, or seeds is below 1.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    check_positive(seeds=seeds)
     for name in method_names:
-        if name not in METHODS:
-            raise ValueError(f"there is no method {name!r}; there are: {', '.join(METHODS)}")
+        find_method(name)
     device = str(choose_device(device))
     runs = []
     for task_name in dict.fromkeys(task_names):
@@ -274,8 +281,7 @@ def executor_of(jobs: int) -> Iterator[Executor]:
     Raises:
         ValueError: jobs is below 1.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    check_positive(jobs=jobs)
     if jobs == 1:
         yield InThisProcess()
         return

@@ -17,12 +17,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from minitransformer.checkpoints import load_card
+from minitransformer.checkpoints import load_base, load_card
 from minitransformer.experiments.evidence import FLOOR, Evaluation, at_step, state
 from minitransformer.experiments.runs import Results, Run, carry_out, describe, find_method, find_task, places
 from minitransformer.experiments.tables import read_csv, to_csv
 from minitransformer.files import check_writable, write_text
 from minitransformer.surgery import check_positive
+from minitransformer.train import choose_device
 
 SEARCH_SEEDS = 2  # seeds that a rate is tried with; the chosen ones are run with all
 LOWEST, HIGHEST = -10, 2  # the rates 1e-5 and 10, as places on the grid
@@ -43,6 +44,7 @@ class Study:
         times: length of a run, in budgets of the task.
         spread: places on the grid of half decades around each method's own rate that are all run with all seeds, for a
             curve along the rate; None: the best rates are searched.
+        device: where to train. What is recorded was trained on a CPU.
     """
 
     about: str
@@ -52,6 +54,7 @@ class Study:
     seeds: int = 5
     times: int = 10
     spread: range | None = None
+    device: str = "cpu"
 
 
 TEN = ("full", "adapter", "prompt", "prefix", "ia3", "lora", "dora", "lst", "mam", "intrinsic")
@@ -153,6 +156,7 @@ class Arm:
     method: str
     settings: str  # JSON
     times: int
+    device: str
 
     def run(self, rate: float, seed: int) -> Run:
         """One of its runs."""
@@ -168,13 +172,13 @@ class Arm:
 def described(arm: Arm, rate: float, seed: int) -> Run:
     """Write down a run of an arm."""
     settings = json.loads(arm.settings)
-    return describe(arm.task, arm.method, seed, "cpu", arm.base, rate, times=arm.times, **settings)
+    return describe(arm.task, arm.method, seed, arm.device, arm.base, rate, times=arm.times, **settings)
 
 
 def arms_of(study: Study) -> list[Arm]:
     """Every arm on every task and base, the quickest task first."""
     return [
-        Arm(task, base, method, json.dumps(settings), study.times)
+        Arm(task, base, method, json.dumps(settings), study.times, study.device)
         for task in sorted(study.tasks, key=lambda name: find_task(name).steps)
         for base in study.bases
         for method, settings in study.arms
@@ -291,12 +295,8 @@ def to_rows(results: Results) -> Iterator[dict]:
             }
 
 
-def from_rows(rows: Sequence[dict]) -> Results:
-    """The runs of a record with their results.
-
-    Raises:
-        ValueError: a row was measured on a base that is not the one that is here now.
-    """
+def from_rows(rows: Sequence[dict], device: str = "cpu") -> Results:
+    """The runs of a record with their results."""
     results: Results = {}
     for row in rows:
         run = Run(
@@ -305,7 +305,7 @@ def from_rows(rows: Sequence[dict]) -> Results:
             seed=int(row["seed"]),
             base=row["base"],
             base_sha256=load_card(row["base"])["sha256"],
-            device="cpu",
+            device=device,
             settings=row["settings"],
             steps=int(row["steps"]),
             learning_rate=float(row["rate"]),
@@ -368,6 +368,8 @@ def conduct(name: str, out: Path, executor: Executor, width: int, study: Study |
         ValueError: there is no such study, the folder cannot be written, or the record is of other bases.
     """
     study = study or find_study(name)
+    for base in {arm.run(1.0, 0).base for arm in arms_of(study)}:
+        load_base(base)  # a damaged file is found now
     check_writable(out)
     file, about = out / f"{name}.csv", out / f"{name}.json"
     bases = {run.base: run.base_sha256 for run in (arm.run(1.0, 0) for arm in arms_of(study))}
@@ -375,7 +377,7 @@ def conduct(name: str, out: Path, executor: Executor, width: int, study: Study |
         before = json.loads(about.read_text(encoding="utf-8"))["bases"]
         if before != bases:
             raise ValueError(f"{file} was recorded on other bases than these; move it away to begin anew")
-        results = from_rows(read_csv(file))
+        results = from_rows(read_csv(file), study.device)
     else:
         results = {}
 
@@ -424,18 +426,22 @@ def find_study(name: str) -> Study:
     return STUDIES[name]
 
 
-def search_study(tasks: Sequence[str], methods: Sequence[str], base: str | None, seeds: int, times: int) -> Study:
+def search_study(
+    tasks: Sequence[str], methods: Sequence[str], base: str | None, seeds: int, times: int, device: str | None = None
+) -> Study:
     """A study of a user's own: methods with their defaults.
 
     Raises:
-        ValueError: a task or method is unknown, or a number is no positive whole number.
+        ValueError: a task, a method or the device is unknown, or a number is no positive whole number.
     """
     check_positive(seeds=seeds, times=times)
     for task in tasks:
         find_task(task)
     for method in methods:
         find_method(method)
-    return Study("Which rate is best for each budget?", [(name, {}) for name in methods], tasks, (base,), seeds, times)
+    arms = [(name, {}) for name in methods]
+    about = "Which rate is best for each budget?"
+    return Study(about, arms, tasks, (base,), seeds, times, device=str(choose_device(device)))
 
 
 def show(study: Study, results: Results, console: Console | None = None) -> None:
