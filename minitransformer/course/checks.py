@@ -15,7 +15,8 @@ another way. Whatever is wrong is an AssertionError in the course's words. A che
         check_double(trial)
 
 - Reading an answer: `number`, `numbers`, `truths`, `parts`.
-- Running it: `trials`, `answering` (nothing changed, errors explained), `forbidden`, `without_autograd`, `by_calculation`, `work`.
+- Running it: `trials`, `answering` (nothing changed, errors explained), `forbidden`, `without_autograd`, `by_calculation`;
+  `Work`, `Calls`, `saved` (what was done on the way).
 - Judging it: `agree`, `agree_gradients`, `parameter`, `random_start`, `apart`, `plain`.
 """
 
@@ -29,7 +30,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, TracebackType
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -338,17 +338,15 @@ def forbidden(why: str, *functions: FunctionType) -> Iterator[None]:
         AssertionError: one was called, even if the answer has caught the error.
     """
     used: list[str] = []
-    codes = {function: function.__code__ for function in functions if not function.__code__.co_freevars}
     with ExitStack() as stack:
         _reasons.append((why, used))
         stack.callback(_reasons.pop)
-        for function in functions:
-            if function in codes:  # a new code reaches every name that the function has anywhere
-                stack.callback(setattr, function, "__code__", function.__code__)
-                function.__code__ = _stub.__code__
-            else:  # one that says super() belongs to a class; there it has one name
-                owner = function.__closure__[0].cell_contents
-                stack.enter_context(patch.object(owner, function.__name__, _stub))
+        for function in functions:  # a new code reaches every name that the function has anywhere
+            code = function.__code__
+            stack.callback(setattr, function, "__code__", code)
+            function.__code__ = _stub.__code__.replace(
+                co_freevars=code.co_freevars
+            )  # as many as before, or Python objects
         yield
     assert not used, why
 
@@ -389,6 +387,19 @@ class Work(TorchDispatchMode):
             self.products += 1
             self.rows += left.numel() // left.size(-1) if left.size(-1) else 0
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def saved() -> Iterator[list[tuple[int, ...]]]:
+    """The shapes of all that autograd saves for a backward pass in here, whether or not it is needed later."""
+    shapes: list[tuple[int, ...]] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        shapes.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield shapes
 
 
 class Calls(TorchFunctionMode):

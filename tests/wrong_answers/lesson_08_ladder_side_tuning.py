@@ -13,7 +13,6 @@ WRONG = [
     Wrong("predict_ladders", "bits for bytes", "768 * 2", "768 * 16", "those are bits"),
     Wrong("predict_ladders", "32 bits", "768 * 2", "768 * 4", "32-bit"),
     Wrong("predict_ladders", "width multiplied", "768 // 8", "768 * 8", "not wider"),
-    Wrong("predict_ladders", "width divided to a float", "768 // 8", "768 / 8", "whole numbers"),
     Wrong("predict_ladders", "12 states", "size = ladders *", "size = 12 *", "those are 12 states"),
     Wrong(
         "predict_first_step",
@@ -27,8 +26,14 @@ WRONG = [
     Wrong("predict_first_step", "bias of the narrow side", "* 96 + 96", "* 96 + width", "leads up"),
     Wrong("predict_first_step", "gates counted", "* 96 + 96", "* 96 + 96 + 6", "nothing reaches them"),
     Wrong("predict_first_step", "temperature forgotten", "-0.1 / 0.1", "-0.1", "temperature is missing"),
-    Wrong("predict_first_step", "temperature multiplied", "-0.1 / 0.1", "-0.1 * 0.1", "not multiplied"),
-    Wrong("predict_first_step", "sign of the sigmoid", "(-0.1 / 0.1)", "(0.1 / 0.1)", "above 0.5"),
+    Wrong(
+        "predict_first_step",
+        "temperature multiplied",
+        "-0.1 / 0.1",
+        "-0.1 * 0.1",
+        "the temperature makes a small step of a count for more, not",
+    ),
+    Wrong("predict_first_step", "sign of the sigmoid", "(-0.1 / 0.1)", "(0.1 / 0.1)", "a grew, so the gate grew too"),
     Wrong("channel_gate", "gate inverted", "g * s + (1 - g) * read", "(1 - g) * s + g * read", "wrong way round"),
     Wrong("channel_gate", "temperature forgotten", "self.a / self.temperature", "self.a", "leaves the temperature out"),
     Wrong("channel_gate", "temperature multiplied", "self.a / self", "self.a * self", "multiplies by the temperature"),
@@ -40,7 +45,7 @@ WRONG = [
         "inside the sigmoid",
     ),
     Wrong("channel_gate", "rest of the share forgotten", "(1 - g) * read", "read", "rest of the share"),
-    Wrong("channel_gate", "one gate for all", "(width,), start", "(1,), start", "number for each channel"),
+    Wrong("channel_gate", "one gate for all", "(width,), start", "(1,), start", "self.a is of shape"),
     Wrong(
         "channel_gate",
         "no parameter",
@@ -52,7 +57,13 @@ WRONG = [
     Wrong(
         "channel_gate", "temperature missing at the start", "temperature * math", "math", "at the start the temperature"
     ),
-    Wrong("channel_gate", "fraction upside down", "share / (1 - share)", "(1 - share) / share", "upside down"),
+    Wrong(
+        "channel_gate",
+        "fraction upside down",
+        "share / (1 - share)",
+        "(1 - share) / share",
+        "the gates start at 1 - share",
+    ),
     Wrong("channel_gate", "start always 0.5", "torch.full((width,), start)", "torch.zeros(width)", "0.5 still"),
     Wrong(
         "channel_gate",
@@ -74,47 +85,13 @@ WRONG = [
     ),
     Wrong("skipping_ladder", "embeddings not read", "states = [h]", "states = []", "embeddings are missing"),
     Wrong("skipping_ladder", "all states kept", "if i in self.layers:", "if True:", "all states"),
-    Wrong(
-        "skipping_ladder",
-        "last state read for the last state",
-        "return states, h  #",
-        "return states, states[-1]  #",
-        "not the last one that is read",
-    ),
     Wrong("skipping_ladder", "no wall", "with torch.no_grad():  #", "if True:  #", "in the graph"),
-    Wrong(
-        "skipping_ladder",
-        "detached afterwards",
-        """        with torch.no_grad():  # the wall: nothing in here is recorded, whatever trains
-            h = self.base.embed(idx)  # (B, T, d)
-            states = [h]
-            for i, block in enumerate(self.base.blocks, start=1):
-                h = block(h)  # (B, T, d): the output of block i
-                if i in self.layers:
-                    states.append(h)
-        return states, h  #""",
-        """        h = self.base.embed(idx)
-        states = [h.detach()]
-        for i, block in enumerate(self.base.blocks, start=1):
-            h = block(h)
-            if i in self.layers:
-                states.append(h.detach())
-        return states, h.detach()  #""",
-        "cut afterwards",
-    ),
     Wrong(
         "skipping_ladder",
         "no graph anywhere",
         "    def forward(self, idx: Tensor)",
         "    @torch.no_grad()\n    def forward(self, idx: Tensor)",
-        "nothing can be trained",
-    ),
-    Wrong(
-        "skipping_ladder",
-        "stops at the last rung",
-        "enumerate(self.base.blocks, start=1)",
-        "enumerate(self.base.blocks[: self.layers[-1]], start=1)",
-        "not the last one that is read",
+        "no gradient can flow back from the result",
     ),
     Wrong(
         "skipping_ladder",
@@ -124,22 +101,19 @@ WRONG = [
         "wrong way round",
     ),
     Wrong("skipping_ladder", "temperature forgotten", "gate / TEMPERATURE", "gate", "temperature is missing"),
-    Wrong("skipping_ladder", "temperature multiplied", "gate / TEMPERATURE", "gate * TEMPERATURE", "not of a times T"),
+    Wrong(
+        "skipping_ladder",
+        "temperature multiplied",
+        "gate / TEMPERATURE",
+        "gate * TEMPERATURE",
+        "the gate multiplies by the temperature",
+    ),
     Wrong(
         "skipping_ladder",
         "gate behind the side block",
         "side(g * s + (1 - g) * ladder(h))",
         "g * side(s) + (1 - g) * ladder(h)",
-        "not behind it",
-    ),
-    Wrong("skipping_ladder", "the student alone", "last + self.up_proj(s)", "self.up_proj(s)", "student alone"),
-    Wrong("skipping_ladder", "the student forgotten", "last + self.up_proj(s)", "last", "no say"),
-    Wrong(
-        "skipping_ladder",
-        "last read state added",
-        "last + self.up_proj(s)",
-        "states[-1] + self.up_proj(s)",
-        "it must be h_L",
+        "forward gives is not right",
     ),
     Wrong(
         "mended_forward",
@@ -160,14 +134,14 @@ WRONG = [
         "blocks still recorded",
         "        with torch.no_grad():\n            h = block(h)",
         "        if True:\n            h = block(h)",
-        "through which door",
+        "that part is recorded still",
     ),
     Wrong(
         "mended_forward",
         "embeddings still recorded",
         "    with torch.no_grad():\n        h = base.embed(idx)",
         "    if True:\n        h = base.embed(idx)",
-        "through the first ladder",
+        "a gradient reaches wte.weight through a ladder",
     ),
     Wrong(
         "mended_forward",
@@ -181,17 +155,14 @@ WRONG = [
         "head under no_grad",
         "    return base.unembed(",
         "    with torch.no_grad():\n        return base.unembed(",
-        "nothing trains",
+        "no gradient can flow back from the result",
     ),
     Wrong(
         "mended_forward",
         "side detached too",
         "adapted.up_proj(s))",
         "adapted.up_proj(s.detach()))",
-        "too much is detached",
-    ),
-    Wrong(
-        "mended_forward", "last state dropped", "h + adapted.up_proj(s)", "adapted.up_proj(s)", "last state got lost"
+        "no gradient reaches gates",
     ),
     Wrong("mended_forward", "temperature dropped", "gate / TEMPERATURE", "gate", "temperature got lost"),
     Wrong(
@@ -201,12 +172,147 @@ WRONG = [
         "0.5 + 0 * gate",
         "every gate is at 0.5",
     ),
-    Wrong("mended_forward", "the base alone", "h + adapted.up_proj(s)", "h", "the student got lost"),
+    # ---- as a reader's attempts showed
+    Wrong("predict_ladders", "built", "    return width", "    nn.Linear(2, 2)\n    return width", "calculate"),
+    Wrong("predict_first_step", "gates and U", "* 96 + 96  #", "* 96 + 96 + 32 * 32  #", "is not right"),
+    Wrong("channel_gate", "width written in", "(width,), start", "(5,), start", "is of shape"),
+    Wrong(
+        "channel_gate",
+        "gate detached",
+        "torch.sigmoid(self.a /",
+        "torch.sigmoid(self.a.detach() /",
+        "no gradient reaches a",
+    ),
+    Wrong(
+        "channel_gate",
+        "s in place",
+        "        return g * s +",
+        "        s.data.mul_(g.detach())\n        return s +",
+        "s was changed",
+    ),
+    Wrong(
+        "channel_gate",
+        "temperature written in",
+        "self.a / self.temperature",
+        "self.a / 0.1",
+        "forward gives is not right",
+    ),
+    Wrong(
+        "channel_gate", "what is read detached", "(1 - g) * read", "(1 - g) * read.detach()", "no gradient reaches read"
+    ),
+    Wrong(
+        "skipping_ladder",
+        "detached afterwards",
+        """        with torch.no_grad():  # the wall: nothing in here is recorded, whatever trains
+            h = self.base.embed(idx)  # (B, T, d)
+            states = [h]
+            last = self.layers[-1]  # what comes behind it, nobody reads
+            for i, block in enumerate(self.base.blocks[:last], start=1):
+                h = block(h)  # (B, T, d): the output of block i
+                if i in self.layers:
+                    states.append(h)
+""",
+        """        h = self.base.embed(idx)
+        states = [h.detach()]
+        for i, block in enumerate(self.base.blocks[: self.layers[-1]], start=1):
+            h = block(h)
+            if i in self.layers:
+                states.append(h.detach())
+""",
+        "cut afterwards",
+    ),
+    Wrong(
+        "skipping_ladder", "all blocks run", "self.base.blocks[:last]", "self.base.blocks", "more work than it needs"
+    ),
+    Wrong(
+        "skipping_ladder",
+        "the backbone's state added",
+        "self.base.unembed(self.up_proj(s))",
+        "self.base.unembed(states[-1] + self.up_proj(s))",
+        "backbone's state is added",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "the student forgotten",
+        "self.base.unembed(self.up_proj(s))",
+        "self.base.unembed(states[-1])",
+        "",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "no norm",
+        "self.base.unembed(self.up_proj(s))",
+        "self.base.lm_head(self.up_proj(s))",
+        "is not right",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "the lesson's backbone",
+        "        states = self.listen(idx)",
+        "        LadderGPT.backbone(self, idx)\n        states = self.listen(idx)",
+        "LadderGPT's own",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "listened twice",
+        "        states = self.listen(idx)",
+        "        self.listen(idx)\n        states = self.listen(idx)",
+        "more than once",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "up_proj zeroed",
+        "        states = self.listen(idx)",
+        "        self.up_proj.weight.data.zero_()\n        states = self.listen(idx)",
+        "was changed",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "two rungs only",
+        "zip(self.gates, self.side, self.ladders[1:], states[1:], strict=True)",
+        "list(zip(self.gates, self.side, self.ladders[1:], states[1:]))[:2]",
+        "is not right",
+    ),
+    Wrong(
+        "mended_forward",
+        "the lesson's forward",
+        "    base = adapted.base\n",
+        "    return LadderGPT.forward(adapted, idx)\n    base = adapted.base\n",
+        "lesson's own methods",
+    ),
     Wrong(
         "mended_forward",
         "the lesson called",
-        "return base.unembed(h + adapted.up_proj(s))",
-        "return adapted(idx)",
-        "lesson's forward pass",
+        "    base = adapted.base\n",
+        "    return adapted(idx)\n    base = adapted.base\n",
+        "lesson's own methods",
+    ),
+    Wrong(
+        "mended_forward",
+        "frozen by hand",
+        "    base = adapted.base\n",
+        "    base = adapted.base.requires_grad_(False)\n",
+        "requires_grad of model",
+    ),
+    Wrong(
+        "mended_forward",
+        "the base's state added",
+        "base.unembed(adapted",
+        "base.unembed(h + adapted",
+        "last state is added",
+    ),
+    Wrong(
+        "mended_forward",
+        "the base alone",
+        "base.unembed(adapted.up_proj(s))",
+        "base.unembed(h)",
+        "the student got lost",
+    ),
+    Wrong(
+        "mended_forward",
+        "run twice",
+        "            h = block(h)",
+        "            block(h)\n            h = block(h)",
+        "ran more often",
     ),
 ]
