@@ -193,7 +193,7 @@ EXPLAINED = (
      "numbers of two precisions meet. Tensors that you make are float32; make them like what was given "
      "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
     (r"leaf Variable that requires grad|a view of a leaf",
-     "a trained weight is changed in place. Put that under torch.no_grad(), or compute something new"),
+     "something that needs a gradient is changed in place. Compute something new, or, for a weight, use torch.no_grad()"),
     (r"Inplace update to inference|Cannot set version_counter for inference",
      "something that was given is changed in place. Compute something new"),
     (r"shapes? cannot be multiplied|must match the size|size mismatch|is invalid for input of size|expanded size|"
@@ -434,14 +434,18 @@ def _rounding(wanted: Tensor) -> float:
     return TOLERANCE.get(wanted.dtype, 2e-4) * max(wanted.abs().max().item(), 0.01)
 
 
-def agree(got: object, wanted: Tensor, what: str, slips: Mapping[str, Tensor] | None = None) -> None:
+Slips = Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]]
+
+
+def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None) -> None:
     """Make sure that a result is a tensor of the right shape, precision and numbers.
 
     Args:
         got: the result.
         wanted: the reference.
         what: how messages call it.
-        slips: results of well-known mistakes, by what the message says of them. They are looked at only if the result is wrong.
+        slips: results of well-known mistakes, by what the message says of them, or a function that computes them. They
+            are looked at only if the result is wrong.
 
     Raises:
         AssertionError: it is not; the message names the slip, or what differs, and where.
@@ -451,7 +455,7 @@ def agree(got: object, wanted: Tensor, what: str, slips: Mapping[str, Tensor] | 
     got, wanted = got.detach(), wanted.detach()
     if near(got, wanted):
         return
-    for says, slip in (slips or {}).items():
+    for says, slip in (slips() if callable(slips) else slips or {}).items():
         if near(got.to(slip.dtype), slip.detach()):
             raise AssertionError(says)
     assert got.shape == wanted.shape, f"{what} is of shape {tuple(got.shape)}; it must be {tuple(wanted.shape)}"

@@ -19,123 +19,20 @@ WRONG = [
     Wrong("predict_parameters", "swapped", "return prefix, adapters", "return adapters, prefix", "other way round"),
     # ---- predict_rates
     Wrong("predict_rates", "Adam upside down", "adam_up = s * rate", "adam_up = rate / s", "upside down"),
-    Wrong("predict_rates", "Adam with the same rate", "adam_up = s * rate", "adam_up = rate", "a quarter as far"),
+    Wrong(
+        "predict_rates",
+        "Adam with the same rate",
+        "adam_up = s * rate",
+        "adam_up = rate",
+        "at an equal rate W_up moves equally far",
+    ),
     Wrong("predict_rates", "Adam as gradient descent", "adam_up = s * rate", "adam_up = s * s * rate", "Adam divides"),
     Wrong("predict_rates", "gradient descent as Adam", "plain_up = s * s * rate", "plain_up = s * rate", "Adam's rate"),
     Wrong("predict_rates", "upside down", "plain_up = s * s * rate", "plain_up = rate / s / s", "upside down"),
     Wrong("predict_rates", "the same rate", "plain_up = s * s * rate", "plain_up = rate", "at an equal rate"),
-    Wrong(
-        "predict_rates", "down_proj as up_proj", "plain_down = rate", "plain_down = s * rate", "passes through s W_up"
-    ),
+    Wrong("predict_rates", "down_proj as up_proj", "plain_down = rate", "plain_down = s * rate", "gradient descent"),
     Wrong("predict_rates", "a guess", "plain_up = s * s * rate", "plain_up = 0.08", "the two runs differ"),
     # ---- beside_both
-    Wrong(
-        "beside_both",
-        "both read the stream",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x + block.mlp(again) + scale * at_mlp(again)""",
-        """    x = x + block.attn(read) + scale * at_attention(x)
-    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(x)""",
-        "both adapters read the residual stream",
-    ),
-    Wrong("beside_both", "first reads the stream", "at_attention(read)", "at_attention(x)", "what ln_1 gives"),
-    Wrong("beside_both", "second reads the stream", "at_mlp(again)", "at_mlp(x)", "what ln_2 gives"),
-    Wrong("beside_both", "sequential", "at_mlp(again)", "at_mlp(block.mlp(again))", "second adapter reads the feed"),
-    Wrong(
-        "beside_both",
-        "first sequential",
-        "at_attention(read)",
-        "at_attention(block.attn(read))",
-        "reads attention's output",
-    ),
-    Wrong("beside_both", "stale norm", "at_mlp(again)", "at_mlp(read)", "what ln_1 gave"),
-    Wrong(
-        "beside_both", "scale at the second only", "scale * at_attention", "at_attention", "adapter beside attention"
-    ),
-    Wrong(
-        "beside_both",
-        "scale at the first only",
-        "scale * at_mlp",
-        "at_mlp",
-        "scale is missing at the adapter beside the",
-    ),
-    Wrong(
-        "beside_both",
-        "scale on the sublayers too",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x + block.mlp(again) + scale * at_mlp(again)""",
-        """    x = x + scale * (block.attn(read) + at_attention(read))
-    again = block.ln_2(x)
-    return x + scale * (block.mlp(again) + at_mlp(again))""",
-        "multiplies the sublayers too",
-    ),
-    Wrong(
-        "beside_both",
-        "residual missing",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x + block.mlp(again)""",
-        """    x = block.attn(read) + scale * at_attention(read)
-    again = block.ln_2(x)
-    return block.mlp(again)""",
-        "residual",
-    ),
-    Wrong(
-        "beside_both",
-        "first adapter added last",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x +""",
-        """    x = x + block.attn(read)
-    again = block.ln_2(x)
-    return x + scale * at_attention(read) +""",
-        "comes too late",
-    ),
-    Wrong(
-        "beside_both",
-        "both added behind the block",
-        "read = block.ln_1(x)  # (B, T, d): what attention reads, so its adapter reads it too",
-        "return block(x) + scale * at_attention(block.ln_1(x)) + scale * at_mlp(block.ln_2(x))\n    read = x",
-        "what the block alone gives",
-    ),
-    Wrong(
-        "beside_both",
-        "second norm too early",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x + block.mlp(again) + scale * at_mlp(again)""",
-        """    early = block.ln_2(x)
-    x = x + block.attn(read) + scale * at_attention(read)
-    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(early)""",
-        "old stream",
-    ),
-    Wrong("beside_both", "x changed in place", "x = x + block.attn(read) +", "x += block.attn(read) +", "in place"),
-    Wrong(
-        "beside_both",
-        "scale on what is read",
-        """    x = x + block.attn(read) + scale * at_attention(read)
-    # The stream has moved, by the first adapter as well. The second norm reads what it is now.
-    again = block.ln_2(x)  # (B, T, d)
-    return x + block.mlp(again) + scale * at_mlp(again)""",
-        """    x = x + block.attn(read) + at_attention(scale * read)
-    again = block.ln_2(x)
-    return x + block.mlp(again) + at_mlp(scale * again)""",
-        "multiplies what the adapters read",
-    ),
-    Wrong(
-        "beside_both",
-        "adapters exchanged",
-        "read = block.ln_1(x)",
-        "at_attention, at_mlp = at_mlp, at_attention\n    read = block.ln_1(x)",
-        "changed places",
-    ),
     # ---- prefix_afterwards
     Wrong(
         "prefix_afterwards",
@@ -150,7 +47,7 @@ WRONG = [
         "mask hides the token itself",
         ".triu(1)",
         ".triu(1).logical_or(torch.eye(T).bool())",
-        "does not see itself",
+        "gate is not right",
     ),
     Wrong(
         "prefix_afterwards",
@@ -178,7 +75,7 @@ WRONG = [
         "keys counted",
         "torch.sigmoid(a.logsumexp(dim=-1) - b.logsumexp(dim=-1))",
         "(a.size(-1) / (a.size(-1) + 1 + torch.arange(T))).double().expand(q.shape[:-1])",
-        "counts keys",
+        "gate is not right",
     ),
     Wrong("prefix_afterwards", "dimension kept", "return mixed, gate", "return mixed, gate[..., None]", "shape"),
     Wrong(
@@ -205,38 +102,42 @@ WRONG = [
         "softmax over everything",
         "a.softmax(dim=-1) @ prefix_v",
         "torch.cat([a, b], dim=-1).softmax(dim=-1)[..., : a.size(-1)] @ prefix_v",
-        "lambda came in twice",
+        "the gate came in twice",
     ),
     Wrong(
         "prefix_afterwards",
         "values averaged",
         "a.softmax(dim=-1) @ prefix_v",
         "prefix_v.mean(dim=1, keepdim=True)",
-        "averaged",
+        "output (the gate is right) is not right",
     ),
     Wrong(
-        "prefix_afterwards", "softmax over the queries", "a.softmax(dim=-1)", "a.softmax(dim=-2)", "gate is right, but"
+        "prefix_afterwards",
+        "softmax over the queries",
+        "a.softmax(dim=-1)",
+        "a.softmax(dim=-2)",
+        "output (the gate is right) is not right",
     ),
     Wrong(
         "prefix_afterwards",
         "prefix hidden by the mask",
         "gate = torch",
         "a = a.masked_fill(torch.ones(T, a.size(-1)).bool().triu(1), -math.inf)\n    gate = torch",
-        "not the part of the attention",
+        "gate is not right",
     ),
     Wrong(
         "prefix_afterwards",
         "future and past exchanged",
         ".triu(1)",
         ".tril(-1)",
-        "not the part of the attention",
+        "gate is not right",
     ),
     Wrong(
         "prefix_afterwards",
         "h changed in place",
         "return mixed, gate",
         "h.copy_(mixed)\n    return h, gate",
-        "has changed",
+        "something that needs a gradient is changed in place",
     ),
     # ---- widen
     Wrong(
@@ -296,55 +197,34 @@ WRONG = [
         "adapter left out",
         "    return wide",
         "    return __import__('copy').deepcopy(mlp)",
-        "20 features of the MLP and 3",
+        "up_proj.weight is of shape",
     ),
-    Wrong("widen", "the old module", "    return wide", "    return beside", "return an MLP"),
+    Wrong("widen", "the old module", "    return wide", "    return beside", "return a plain MLP, not ParallelAdapter"),
     Wrong(
         "widen",
         "the old weights scaled in place",
         "s * beside.up_proj.weight]",
         "beside.up_proj.weight.mul_(s)]",
-        "beside was changed",
+        "beside.up_proj.weight was changed in place",
     ),
     Wrong(
         "widen",
         "last bias shared",
         "wide.down_proj.bias.copy_(mlp.down_proj.bias + s * beside.up_proj.bias)",
         "wide.down_proj.bias = mlp.down_proj.bias",
-        "shares weights",
+        "the new MLP shares down_proj.bias with beside",
     ),
     Wrong(
         "widen",
         "adapter's matrices exchanged",
         "torch.cat([mlp.up_proj.weight, beside.down_proj.weight], dim=0)",
         "torch.cat([mlp.up_proj.weight, beside.up_proj.weight.T], dim=0)",
-        "does not compute",
+        "the new MLP computes is not right",
     ),
     # ---- mended_mam
     Wrong("mended_mam", "text at position 0", "idx, start=prefix.size(2)", "idx", "begins at position 0"),
-    Wrong("mended_mam", "another size of the prefix", "prefix.size(2)", "len(prefix)", "another size of the prefix"),
+    Wrong("mended_mam", "another size of the prefix", "prefix.size(2)", "len(prefix)", "it gives is not right"),
     Wrong("mended_mam", "text one too early", "prefix.size(2)", "prefix.size(2) - 1", "too early"),
-    Wrong(
-        "mended_mam", "still sequential", "adapter.down_proj(read)", "adapter.down_proj(block.mlp(read))", "sequential"
-    ),
-    Wrong("mended_mam", "reads the stream", "adapter.down_proj(read)", "adapter.down_proj(x)", "residual stream"),
-    Wrong(
-        "mended_mam",
-        "reads the stream with the output",
-        "adapter.down_proj(read)",
-        "adapter.down_proj(x + block.mlp(read))",
-        "output in it",
-    ),
-    Wrong(
-        "mended_mam",
-        "scale still inside",
-        """F.gelu(adapter.down_proj(read), approximate="tanh")  # (B, T, bottleneck)
-        # Third: the scale multiplies what comes out. Before the bend it would change the shape of the bend.
-        x = x + block.mlp(read) + scale * adapter""",
-        """F.gelu(scale * adapter.down_proj(read), approximate="tanh")
-        x = x + block.mlp(read) + adapter""",
-        "before the bend",
-    ),
     Wrong("mended_mam", "scale lost", "scale * adapter.up_proj", "adapter.up_proj", "scale is gone"),
     Wrong(
         "mended_mam",
@@ -352,13 +232,6 @@ WRONG = [
         "F.gelu(adapter.down_proj",
         "F.gelu(scale * adapter.down_proj",
         "counts twice",
-    ),
-    Wrong(
-        "mended_mam",
-        "scale on both",
-        "block.mlp(read) + scale * adapter.up_proj(features)",
-        "scale * (block.mlp(read) + adapter.up_proj(features))",
-        "network's output too",
     ),
     Wrong(
         "mended_mam",
@@ -372,6 +245,209 @@ WRONG = [
         "the bias not scaled",
         "scale * adapter.up_proj(features)",
         "scale * adapter.up_proj(features) - (scale - 1) * adapter.up_proj.bias",
-        "away from the lesson",
+        "it gives is not right",
+    ),
+    # ---- beside_both
+    Wrong(
+        "beside_both",
+        "both read behind the norm",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    read = block.ln_1(x)
+    x = x + block.attn(read) + scale * at_attention(read)
+    again = block.ln_2(x)
+    return x + block.mlp(again) + scale * at_mlp(again)
+""",
+        "both adapters read what the norm gives",
+    ),
+    Wrong(
+        "beside_both",
+        "first reads behind the norm",
+        "at_attention(x)",
+        "at_attention(block.ln_1(x))",
+        "beside attention reads what the norm",
+    ),
+    Wrong(
+        "beside_both",
+        "second reads behind the norm",
+        "at_mlp(x)",
+        "at_mlp(block.ln_2(x))",
+        "feed-forward network reads what the norm",
+    ),
+    Wrong("beside_both", "sequential", "at_mlp(x)", "at_mlp(block.mlp(block.ln_2(x)))", "is not right"),
+    Wrong(
+        "beside_both",
+        "scale at the second only",
+        "scale * at_attention",
+        "at_attention",
+        "missing at the adapter beside attention",
+    ),
+    Wrong(
+        "beside_both", "scale at the first only", "scale * at_mlp", "at_mlp", "missing at the adapter beside the feed"
+    ),
+    Wrong(
+        "beside_both",
+        "no scale",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    x = x + block.attn(block.ln_1(x)) + at_attention(x)
+    return x + block.mlp(block.ln_2(x)) + at_mlp(x)
+""",
+        "missing at both",
+    ),
+    Wrong("beside_both", "scale on what is read", "scale * at_mlp(x)", "at_mlp(scale * x)", "is not right"),
+    Wrong(
+        "beside_both",
+        "the stream as it came, twice",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    return block(x) + scale * (at_attention(x) + at_mlp(x))
+""",
+        "what the block alone gives",
+    ),
+    Wrong(
+        "beside_both",
+        "second reads the old stream",
+        "    x = x + block.attn(block.ln_1(x)) + scale * at_attention(x)\n",
+        "    old = x\n    x = x + block.attn(block.ln_1(x)) + scale * at_attention(x)\n    x = x + scale * at_mlp(old) - scale * at_mlp(x)\n",
+        "is not right",
+    ),
+    Wrong(
+        "beside_both",
+        "x changed in place",
+        "    x = x + block.attn(block.ln_1(x)) +",
+        "    x.data += 1\n    x = x + block.attn(block.ln_1(x)) +",
+        "x was changed",
+    ),
+    Wrong(
+        "beside_both",
+        "adapters exchanged",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    x = x + block.attn(block.ln_1(x)) + scale * at_mlp(x)
+    return x + block.mlp(block.ln_2(x)) + scale * at_attention(x)
+""",
+        "changed places",
+    ),
+    Wrong("beside_both", "residual missing", "    return x + block.mlp", "    return block.mlp", "is not right"),
+    Wrong(
+        "beside_both",
+        "under no_grad",
+        "    x = x + block.attn(block.ln_1(x)) + scale * at_attention(x)",
+        "    with torch.no_grad():\n        x = x + block.attn(block.ln_1(x)) + scale * at_attention(x)",
+        "no gradient reaches",
+    ),
+    Wrong(
+        "beside_both",
+        "the lesson's class",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    d, m = at_mlp.down_proj.in_features, at_mlp.down_proj.out_features
+    layer = ParallelAdapter(block.mlp, block.ln_2, d, m, scale)
+    return layer(x)
+""",
+        "write the two lines yourself",
+    ),
+    # ---- mended_mam
+    Wrong(
+        "mended_mam",
+        "still sequential",
+        "adapter.down_proj(x)",
+        "adapter.down_proj(block.mlp(block.ln_2(x)))",
+        "sequential, not parallel",
+    ),
+    Wrong(
+        "mended_mam", "reads behind the norm", "adapter.down_proj(x)", "adapter.down_proj(block.ln_2(x))", "before it"
+    ),
+    Wrong(
+        "mended_mam",
+        "reads the stream with the output",
+        "adapter.down_proj(x)",
+        "adapter.down_proj(x + block.mlp(block.ln_2(x)))",
+        "is not right",
+    ),
+    Wrong(
+        "mended_mam",
+        "scale still inside",
+        None,
+        """
+def mended_mam(base, adapters, scale, prefix, idx):
+    x = base.embed(idx, start=prefix.size(2))
+    for block, adapter, (prefix_k, prefix_v) in zip(base.blocks, adapters, prefix, strict=True):
+        x = x + attend(block.attn, block.ln_1(x), prefix_k, prefix_v)
+        features = F.gelu(scale * adapter.down_proj(x), approximate="tanh")
+        x = x + block.mlp(block.ln_2(x)) + adapter.up_proj(features)
+    return base.unembed(x)
+""",
+        "still stands before the bend",
+    ),
+    Wrong(
+        "mended_mam",
+        "scale on both",
+        "F.gelu(adapter.down_proj(x)",
+        "F.gelu(scale * adapter.down_proj(x)",
+        "counts twice",
+    ),
+    # ---- as a reader's attempts showed
+    Wrong(
+        "predict_parameters",
+        "asked the library",
+        "return prefix, adapters",
+        "return prefix, METHOD.count(GPTConfig(9, 9, 24, 16, 1024)) - prefix",
+        "calculate",
+    ),
+    Wrong("predict_rates", "a negative rate", "plain_down = rate", "plain_down = -rate", "not below zero"),
+    Wrong(
+        "prefix_afterwards",
+        "under no_grad",
+        "    gate = torch.sigmoid",
+        "    a, b = a.detach(), b.detach()\n    gate = torch.sigmoid",
+        "",
+    ),
+    Wrong("prefix_afterwards", "float32", "    return mixed, gate", "    return mixed.float(), gate", "float32"),
+    Wrong("prefix_afterwards", "heads written in", "T = q.size(-2)", "T = 6", ""),
+    Wrong("widen", "float32", ".to(mlp.up_proj.weight.dtype)", "", "float32"),
+    Wrong("widen", "width written in", "config.n_inner + beside.down_proj.out_features", "23", ""),
+    Wrong(
+        "widen",
+        "a plain tensor",
+        "    return wide",
+        "    bias = wide.down_proj.bias.data\n    del wide.down_proj.bias\n    wide.down_proj.bias = bias\n    return wide",
+        "no nn.Parameter",
+    ),
+    Wrong("widen", "scale written in", "mlp, s = beside.base, beside.scale", "mlp, s = beside.base, 4", "is not right"),
+    Wrong("widen", "exact GELU", "    return wide", "    wide.act = nn.GELU()\n    return wide", "is not right"),
+    Wrong(
+        "mended_mam",
+        "the lesson's classes",
+        "    x = base.embed(",
+        "    ParallelAdapter.forward(None, None)\n    x = base.embed(",
+        "lesson's own classes",
+    ),
+    Wrong(
+        "mended_mam",
+        "two blocks",
+        "zip(base.blocks, adapters, prefix, strict=True)",
+        "list(zip(base.blocks, adapters, prefix))[:2]",
+        "is not right",
+    ),
+    Wrong(
+        "mended_mam",
+        "prefix detached",
+        "prefix_k, prefix_v)\n        # Second",
+        "prefix_k.detach(), prefix_v)\n        # Second",
+        "gradient of the prefix",
+    ),
+    Wrong(
+        "mended_mam",
+        "adapters popped",
+        "    return base.unembed(x)",
+        "    adapters.pop()\n    return base.unembed(x)",
+        "adapters was changed",
     ),
 ]
