@@ -225,7 +225,7 @@ def test_compare_gathers_the_seeds_of_each_task_and_method(runner, tmp_path, cap
     for row in table:
         assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
         assert row["mergeable"] == "yes"
-        assert row["state"] == "finished"
+        assert row["state"] == "unfinished"  # nothing was measured at about half of the steps that has as low a loss
     printed = capsys.readouterr().out
     assert "0.60" in printed and "recall, 5 steps" in printed
     assert max(map(len, printed.splitlines())) <= 80 + len(str(out))

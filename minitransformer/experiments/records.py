@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from minitransformer.experiments.evidence import REACHED
-from minitransformer.experiments.runs import Run, find_method, find_task
+from minitransformer.experiments.runs import Run, find_task, whole_settings
 from minitransformer.experiments.tables import number_rows, read_csv
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -103,10 +103,9 @@ def arm(name: str, task: str, method: str, base: str | None = None, **settings: 
         settings: of the method; the defaults where left out.
     """
     base = base or find_task(task).base
-    complete = {key: value for key, value in find_method(method).settings(**settings).items() if key != "seed"}
-    wanted = json.loads(json.dumps(complete))
+    wanted = json.dumps(whole_settings(method, settings))
     rows = [row for row in record(name) if (row["task"], row["method"], row["base"]) == (task, method, base)]
-    return [row for row in rows if json.loads(row["settings"]) == wanted]
+    return [row for row in rows if json.dumps(whole_settings(method, json.loads(row["settings"]))) == wanted]
 
 
 def steps_to_reach(rows: Sequence[Mapping], score: float = REACHED) -> float:

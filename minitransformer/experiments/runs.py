@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,12 +146,17 @@ def describe(
         base=base,
         base_sha256=card["sha256"],
         device=device,
-        settings=json.dumps({name: value for name, value in method.settings(**settings).items() if name != "seed"}),
+        settings=json.dumps(whole_settings(method_name, settings)),
         steps=times * task.steps,
         learning_rate=rate or method.learning_rate,
         corpus=corpus,
         corpus_sha256=sha256(Path(corpus)) if task_name == "corpus" else None,
     )
+
+
+def whole_settings(method_name: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """A method's settings with its defaults, but for a seed, which is the run's."""
+    return {name: value for name, value in find_method(method_name).settings(**settings).items() if name != "seed"}
 
 
 def run_once(run: Run) -> dict:

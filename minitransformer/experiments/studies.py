@@ -19,7 +19,16 @@ from rich.table import Table
 
 from minitransformer.checkpoints import load_base, load_card
 from minitransformer.experiments.evidence import FLOOR, Evaluation, at_step, state
-from minitransformer.experiments.runs import Results, Run, carry_out, describe, find_method, find_task, places
+from minitransformer.experiments.runs import (
+    Results,
+    Run,
+    carry_out,
+    describe,
+    find_method,
+    find_task,
+    places,
+    whole_settings,
+)
 from minitransformer.experiments.tables import read_csv, to_csv
 from minitransformer.files import check_writable, write_text
 from minitransformer.surgery import check_positive
@@ -295,6 +304,11 @@ def to_rows(results: Results) -> Iterator[dict]:
             }
 
 
+def complete(method: str, settings: str) -> str:
+    """A method's recorded settings with today's defaults for what it did not have when they were recorded, as JSON."""
+    return json.dumps(whole_settings(method, json.loads(settings)))
+
+
 def from_rows(rows: Sequence[dict], device: str = "cpu") -> Results:
     """The runs of a record with their results."""
     results: Results = {}
@@ -306,7 +320,7 @@ def from_rows(rows: Sequence[dict], device: str = "cpu") -> Results:
             base=row["base"],
             base_sha256=load_card(row["base"])["sha256"],
             device=device,
-            settings=row["settings"],
+            settings=complete(row["method"], row["settings"]),
             steps=int(row["steps"]),
             learning_rate=float(row["rate"]),
         )
