@@ -65,8 +65,10 @@ def trained(adapted: nn.Module) -> Trained:
             finite: the copy would not bring the model back.
     """
     adaptation = adaptation_of(adapted)
+    if (adaptation.method == "full") != (not added_modules(adapted)):  # full fine-tuning adds no module
+        raise ValueError(f"{adaptation.method!r} was attached to this model, but is not there as it was")
     weights = {name.replace("_orig_mod.", ""): p for name, p in adapted.named_parameters()}  # compiled or not
-    if adaptation.method != "full":  # which trains the base itself
+    if adaptation.method != "full":
         base = base_weights(adapted)
         of_base = [name for name, p in weights.items() if any(p is tensor for tensor in base.values())]
         for name in of_base:
@@ -76,8 +78,6 @@ def trained(adapted: nn.Module) -> Trained:
     for name, parameter in weights.items():
         if not parameter.requires_grad:
             raise ValueError(f"{name!r} is frozen and would be left out; do this before freezing the model")
-    if not weights or (adaptation.method == "full") != (not added_modules(adapted)):
-        raise ValueError(f"{adaptation.method!r} was attached to this model, but is not there as it was")
     check_finite(weights, "what was trained")
     return Trained(copy.deepcopy(adaptation), {name: p.detach().clone() for name, p in weights.items()})
 
