@@ -194,7 +194,7 @@ EXPLAINED = (
      "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
     (r"leaf Variable that requires grad|a view of a leaf",
      "something that needs a gradient is changed in place. Compute something new, or, for a weight, use torch.no_grad()"),
-    (r"Inplace update to inference|Cannot set version_counter for inference",
+    (r"modified inplace|Inplace update to inference|Cannot set version_counter for inference",
      "something that was given is changed in place. Compute something new"),
     (r"shapes? cannot be multiplied|must match the size|size mismatch|is invalid for input of size|expanded size|"
      r"broadcast|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size",
@@ -371,9 +371,12 @@ def by_calculation(*others: FunctionType) -> Iterator[None]:
 
 
 class Work(TorchDispatchMode):
-    """Counts matrix products: how many there were, how many rows went through them, and how many were recorded."""
+    """Counts the work that is done in here, however it is written.
 
-    PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm")
+    Attributes:
+        products: matrix products; a pass through a GPT takes six a block and one for the head.
+        rows: tokens that went through a matrix of weights, each time counted once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -382,10 +385,11 @@ class Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: object, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
         """Let an operation run, and count it if it is a product."""
-        if str(func).startswith(self.PRODUCTS):
-            left = args[1] if "add" in str(func) else args[0]
+        name = str(func).split(".")[1]
+        if name in ("mm", "addmm", "bmm", "baddbmm"):
             self.products += 1
-            self.rows += left.numel() // left.size(-1) if left.size(-1) else 0
+        if name in ("mm", "addmm"):  # the others are products of activations: scores, and mixtures of values
+            self.rows += args[-2].size(0)
         return func(*args, **(kwargs or {}))
 
 
@@ -485,7 +489,12 @@ def _show(number: Tensor) -> str:
 
 
 def gradients(output: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
-    """Gradients of a random mixture of the outputs, the same mixture at each call; None where none arrives."""
+    """Gradients of a random mixture of the outputs, the same mixture at each call; None where none arrives.
+
+    Raises:
+        AssertionError: the output hangs on no graph.
+    """
+    assert output.requires_grad, "no gradient can flow back from the result: is it detached, or inside torch.no_grad()?"
     mixture = torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output)
     found = torch.autograd.grad(output, list(leaves.values()), mixture, allow_unused=True, retain_graph=True)
     return dict(zip(leaves, found, strict=True))
@@ -510,7 +519,6 @@ def agree_gradients(
     Raises:
         AssertionError: one is missing or wrong, or arrives where none should.
     """
-    assert got.requires_grad, "no gradient can flow back from the result: is it detached, or inside torch.no_grad()?"
     mine, right = gradients(got, leaves), gradients(wanted, wanted_leaves or leaves)
     for says, slip in (slips or {}).items():
         theirs = gradients(slip, leaves)
