@@ -189,7 +189,7 @@ def trials(seed: int, n: int = 4) -> Iterator[Trial]:
 # ---- running an answer ----------------------------------------------------------------------------------------------
 
 EXPLAINED = (
-    (r"expected .*scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2",
+    (r"expected .*scalar type|same scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2",
      "numbers of two precisions meet. Tensors that you make are float32; make them like what was given "
      "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
     (r"leaf Variable that requires grad|a view of a leaf",
