@@ -102,4 +102,5 @@ def recover_sliders(tuned, base, dimension, seed):
         "math.sqrt(D / n)",
         "(1 / torch.bincount(slider, minlength=D).to(self.z.dtype).sqrt())[slider]",
     ),
+    Right("fair_wiring", "entries in 32 bits", ".double().sqrt()", ".sqrt()"),
 ]
