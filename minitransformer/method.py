@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,11 @@ class Trained:
 
     adaptation: Adaptation
     weights: dict[str, Tensor]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A checksum of the settings and every bit of the weights."""
+        return f"{self.adaptation} {fingerprint(self.weights)}"
 
 
 def adaptation_of(model: nn.Module) -> Adaptation:

@@ -702,6 +702,20 @@ def test_knobs_before_the_matrix_are_those_behind_the_activation(gpt):
     assert torch.equal(logits_of(by_hand), logits_of(adapted))
 
 
+def test_knobs_of_a_square_matrix_are_on_the_side_that_was_asked_for(gpt):
+    """Where input and output are as wide, the shapes cannot tell; neither can a file, which is written and read alike."""
+    idx = torch.randn(2, 3, gpt.config.n_embd)
+    for reads in ((), ("q_proj",)):
+        model = copy.deepcopy(gpt)
+        layer = (
+            randomize(attach(model, "ia3", target_modules=("q_proj",), feedforward_modules=reads)).blocks[1].attn.q_proj
+        )
+        scale, plain = layer.scale.detach(), gpt.blocks[1].attn.q_proj
+        wanted = plain(idx * scale) if reads else plain(idx) * scale
+        for found in (layer, merge(model).blocks[1].attn.q_proj):
+            assert_close(found(idx), wanted, atol=1e-6, rtol=1e-6)
+
+
 # ---- the front door ---------------------------------------------------------------------------------------------------
 
 

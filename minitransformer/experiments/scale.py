@@ -25,7 +25,8 @@ def attach_without_memory(
         ValueError: a setting is unknown or wrong.
     """
     with torch.device("meta"):
-        return method.attach(GPT(config).to(dtype), **settings)
+        adapted = method.attach(GPT(config).to(dtype), **settings)
+    return adapted.to(dtype)  # the budget counts 32-bit copies of what trains apart, as master weights
 
 
 def activation_bytes(model: nn.Module, batch_size: int, tokens: int) -> int:
