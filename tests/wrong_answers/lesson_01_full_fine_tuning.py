@@ -4,7 +4,7 @@ from wrong_answers.wrong import Wrong
 
 WRONG = [
     # ---- predict_training_bytes
-    Wrong("predict_training_bytes", "gradients forgotten", "(1 + 2)", "2", "the two moments make three"),
+    Wrong("predict_training_bytes", "gradients forgotten", "(1 + 2)", "2", "That is two numbers for each that trains"),
     Wrong("predict_training_bytes", "gradients only", "(1 + 2)", "1", "one number for each"),
     Wrong("predict_training_bytes", "weights counted", "(1 + 2)", "(1 + 1 + 2)", "left out"),
     Wrong("predict_training_bytes", "numbers and no bytes", "(1 + 2) * 4", "(1 + 2)", "number of numbers"),
@@ -18,14 +18,7 @@ WRONG = [
         "256 * 64 + 256 ",
         "as wide as what comes out",
     ),
-    Wrong("predict_training_bytes", "one block", "blocks = 3", "blocks = 1", "one block"),
-    Wrong(
-        "predict_training_bytes",
-        "moments for all weights",
-        "blocks * numbers * (1 + 2) * 4",
-        "blocks * numbers * 4 + 2 * 4 * 155_456",
-        "no moments either",
-    ),
+    Wrong("predict_training_bytes", "one block", "blocks = 5", "blocks = 1", "one block"),
     Wrong(
         "predict_training_bytes",
         "up_proj too",
@@ -40,7 +33,9 @@ WRONG = [
     Wrong("predict_decay", "decay forgotten", "(1 - 0.1 * 0.5)", "(1 - 0.1)", "not the rate alone"),
     Wrong("predict_decay", "one step", " ** 3", "", "one step"),
     Wrong("predict_decay", "no compounding", "(1 - 0.1 * 0.5) ** 3", "(1 - 3 * 0.1 * 0.5)", "the step before"),
-    Wrong("predict_decay", "subtracted", "2.0 * (1 - 0.1 * 0.5) ** 3", "2.0 - 3 * 0.1 * 0.5", "do not subtract"),
+    Wrong(
+        "predict_decay", "subtracted", "2.0 * (1 - 0.1 * 0.5) ** 3", "2.0 - 3 * 0.1 * 0.5", "with a gradient of zero"
+    ),
     Wrong(
         "predict_decay", "the two swapped", "return untouched, shrunk", "return shrunk, untouched", "skips the weight"
     ),
@@ -96,13 +91,19 @@ WRONG = [
         "(attention + feed_forward + norms)",
         "ln_f",
     ),
-    Wrong("bitfit", "up_proj's bias n_embd wide", "feed_forward = f + d", "feed_forward = 2 * d", "n_inner wide"),
+    Wrong(
+        "bitfit",
+        "up_proj's bias n_embd wide",
+        "feed_forward = f + d",
+        "feed_forward = 2 * d",
+        "how wide is the bias of up_proj",
+    ),
     Wrong(
         "bitfit",
         "down_proj's bias n_inner wide",
         "feed_forward = f + d",
         "feed_forward = 2 * f",
-        "as wide as what comes out",
+        "how wide is the bias of down_proj",
     ),
     Wrong("bitfit", "up_proj's bias not counted", "feed_forward = f + d", "feed_forward = d", "up_proj is missing"),
     Wrong(
@@ -159,8 +160,14 @@ WRONG = [
         "(end != start[name]).all()",
         "leaves out",
     ),
-    Wrong("task_vectors", "base changed", "copy.deepcopy(base)", "base", "base itself"),
-    Wrong("task_vectors", "shallow copy", "copy.deepcopy(base)", "copy.copy(base)", "base itself"),
+    Wrong("task_vectors", "base changed", "copy.deepcopy(base)", "base", "it must stay as it is, so work on a copy"),
+    Wrong(
+        "task_vectors",
+        "shallow copy",
+        "copy.deepcopy(base)",
+        "copy.copy(base)",
+        "it must stay as it is, so work on a copy",
+    ),
     Wrong("task_vectors", "scale forgotten", "scale * difference", "difference", "scale has no effect"),
     Wrong(
         "task_vectors",
@@ -170,9 +177,19 @@ WRONG = [
         "the last one only",
     ),
     Wrong(
-        "task_vectors", "vector scaled in place", "scale * difference", "difference.mul_(scale)", "vector was changed"
+        "task_vectors",
+        "vector scaled in place",
+        "scale * difference",
+        "difference.mul_(scale)",
+        "it must stay as it is, so work on a copy",
     ),
-    Wrong("task_vectors", "mean", "scale * difference", "scale * difference / len(vectors)", "no mean"),
+    Wrong(
+        "task_vectors",
+        "mean",
+        "scale * difference",
+        "scale * difference / len(vectors)",
+        "that is a mean of the vectors",
+    ),
     Wrong("task_vectors", "subtracted", "parameter.add_(", "parameter.sub_(", "subtracted"),
     Wrong("task_vectors", "not in place", "parameter.add_(", "parameter = parameter.add(", "nothing was added"),
     Wrong(
@@ -186,7 +203,7 @@ WRONG = [
         "mask off by one the other way",
         ": answer_start - 1]",
         ": answer_start - 2]",
-        "in front of the answer",
+        "loss is not right",
     ),
     Wrong("mended_loss", "tokens changed", ".clone()", "", "tokens was changed"),
     Wrong("mended_loss", "not shifted", "model(tokens[:, :-1])", "model(tokens)[:, 1:]", "same place"),
@@ -206,7 +223,13 @@ WRONG = [
         'targets.flatten(), reduction="none").mean()',
         "all places",
     ),
-    Wrong("mended_loss", "graph lost", "targets.flatten())", "targets.flatten()).detach()", "lost its graph"),
+    Wrong(
+        "mended_loss",
+        "graph lost",
+        "targets.flatten())",
+        "targets.flatten()).detach()",
+        "no gradient can flow back from the result",
+    ),
     Wrong(
         "mended_loss",
         "shifted by rolling",
@@ -220,5 +243,88 @@ WRONG = [
         "targets = tokens[:, 1:].clone()",
         "targets, logits = tokens[:, :-1].clone(), model(tokens)[:, 1:]",
         "shifted the wrong way",
+    ),
+    # ---- as a reader's attempts showed
+    Wrong("predict_training_bytes", "built", "    blocks = 5", "    nn.Linear(256, 64)\n    blocks = 5", "calculate"),
+    Wrong(
+        "predict_decay",
+        "tried out",
+        "    untouched = 2.0",
+        "    torch.optim.AdamW([torch.ones(1, requires_grad=True)])\n    untouched = 2.0",
+        "calculate",
+    ),
+    Wrong("predict_decay", "one number", "return untouched, shrunk", "return shrunk", "return 2 numbers"),
+    Wrong(
+        "bitfit",
+        "two blocks",
+        "for name, parameter in model.named_parameters():",
+        "for name, parameter in [(n, p) for n, p in model.named_parameters() if 'blocks.2' not in n]:",
+        "",
+    ),
+    Wrong(
+        "bitfit",
+        "counted by building",
+        "    d, f = config",
+        "    count_parameters(GPT(config))\n    d, f = config",
+        "calculate",
+    ),
+    Wrong("bitfit", "five layers written in", "config.n_layer * (", "3 * (", "numbers train"),
+    Wrong(
+        "task_vectors",
+        "shares with a vector",
+        "                parameter.add_(scale * difference)",
+        "                parameter.data = difference",
+        "",
+    ),
+    Wrong(
+        "task_vectors",
+        "a plain tensor",
+        "    return model\n",
+        "    bias = model.ln_f.bias.data\n    del model.ln_f.bias\n    model.ln_f.bias = bias\n    return model\n",
+        "no nn.Parameter",
+    ),
+    Wrong(
+        "task_vectors",
+        "the last norm shared",
+        "    return model\n",
+        "    model.ln_f = base.ln_f\n    return model\n",
+        "shares ln_f",
+    ),
+    Wrong(
+        "task_vectors",
+        "the tuned model frozen",
+        "    vector = {}",
+        "    tuned.requires_grad_(False)\n    vector = {}",
+        "requires_grad of tuned",
+    ),
+    Wrong("task_vectors", "float32", "(end - start[name]).detach()", "(end - start[name]).detach().float()", "float32"),
+    Wrong(
+        "task_vectors",
+        "three vectors at most",
+        "for vector in vectors:",
+        "for vector in vectors[:2]:",
+        "vector of all parameters",
+    ),
+    Wrong("mended_loss", "start written in", ": answer_start - 1] = IGNORE", ": 6] = IGNORE", ""),
+    Wrong(
+        "mended_loss",
+        "the question under no_grad",
+        "    logits = model(tokens[:, :-1])",
+        "    model.requires_grad_(False)\n    logits = model(tokens[:, :-1])",
+        "requires_grad of model",
+    ),
+    Wrong(
+        "mended_loss",
+        "a copy trained",
+        "    logits = model(tokens[:, :-1])",
+        "    logits = copy.deepcopy(model)(tokens[:, :-1])",
+        "no gradient reaches",
+    ),
+    Wrong(
+        "mended_loss",
+        "a backward too many",
+        "    return F.cross_entropy",
+        "    logits.sum().backward(retain_graph=True)\n    return F.cross_entropy",
+        "gradient of model",
     ),
 ]
