@@ -192,7 +192,7 @@ EXPLAINED = (
     (r"expected .*scalar type|same scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2",
      "numbers of two precisions meet. Tensors that you make are float32; make them like what was given "
      "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
-    (r"leaf Variable that requires grad|a view of a leaf",
+    (r"leaf Variable that requires grad|a view of a leaf|gradient computation has been modified",
      "something that needs a gradient is changed in place. Compute something new, or, for a weight, use torch.no_grad()"),
     (r"modified inplace|Inplace update to inference|Cannot set version_counter for inference",
      "something that was given is changed in place. Compute something new"),
@@ -496,7 +496,10 @@ def gradients(output: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor 
     """
     assert output.requires_grad, "no gradient can flow back from the result: is it detached, or inside torch.no_grad()?"
     mixture = torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output)
-    found = torch.autograd.grad(output, list(leaves.values()), mixture, allow_unused=True, retain_graph=True)
+    try:
+        found = torch.autograd.grad(output, list(leaves.values()), mixture, allow_unused=True, retain_graph=True)
+    except RuntimeError as error:
+        raise AssertionError(f"the backward pass stops. {explain(error)}") from error
     return dict(zip(leaves, found, strict=True))
 
 

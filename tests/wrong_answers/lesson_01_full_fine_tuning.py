@@ -203,7 +203,7 @@ WRONG = [
         "mask off by one the other way",
         ": answer_start - 1]",
         ": answer_start - 2]",
-        "loss is not right",
+        "the token in front of the answer counts as well",
     ),
     Wrong("mended_loss", "tokens changed", ".clone()", "", "tokens was changed"),
     Wrong("mended_loss", "not shifted", "model(tokens[:, :-1])", "model(tokens)[:, 1:]", "same place"),
