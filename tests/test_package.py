@@ -204,7 +204,7 @@ def test_files_in_a_page_run_one_after_the_other_in_an_empty_folder(python, tmp_
         out[name] = succeeds(python(name))
     if page == "use":
         before, after = re.findall(r"(?:base|adapted): ([\d.]+) bits", out["adapt.py"])
-        assert float(after) < float(before) - 0.5
+        assert float(after) < float(before) - 0.3  # of thirty thousand characters, a few passes
         assert out["write.py"].startswith("The ") and len(out["write.py"]) == 65
         before, after = re.findall(r"([\d.]+) nats", out["tensors.py"])
         assert float(after) < 0.1 < float(before)
