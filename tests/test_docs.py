@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from minitransformer.course.lesson import RECORDED, read_rows, recorded_rows
+from minitransformer.experiments.records import ladder_table
 from minitransformer.experiments.studies import STUDIES
-from minitransformer.experiments.tables import table
 from minitransformer.methods import METHODS
 from minitransformer.tasks import LADDER
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_table_of_the_readme_is_the_recorded_comparison():
-    assert table(recorded_rows(list(METHODS), list(LADDER))) in README
+def test_table_of_the_readme_is_the_recorded_ladder():
+    assert ladder_table(list(METHODS), list(LADDER)) in README
 
 
 def test_every_registered_method_is_in_the_recorded_comparison_with_the_budget_of_today():

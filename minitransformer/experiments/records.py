@@ -137,3 +137,26 @@ def long_run(run: Run) -> dict | None:
         return None
     last = over_steps(rows)[-1]
     return {"score": last["score"], "state": "unfinished" if "unfinished" in last["states"] else "finished"}
+
+
+def ladder_table(methods: Sequence[str], tasks: Sequence[str]) -> str:
+    """The recorded ladder as a Markdown table: steps to REACHED, and the score at ten times the budget.
+
+    Every figure is the mean over seeds at the rate that is best for that budget. "↗" marks a run that was still learning
+    at the end; an arm that is not recorded with all its seeds yet has no entry.
+    """
+    head = "".join(f" {task}: steps to {REACHED} | at {10 * find_task(task).steps:,} |" for task in tasks)
+    lines = [f"| method | trained |{head}", "|---|---|" + "---|---|" * len(tasks)]
+    for method in methods:
+        cells, trained = [], ""
+        for task in tasks:
+            rows = arm("steps", task, method)
+            line = over_steps(rows) if rows else []
+            if not line or len(line[-1]["scores"]) < 5:
+                cells += ["", ""]
+                continue
+            trained, steps = f"{line[0]['trained']:,}", steps_to_reach(rows)
+            learning = "↗" if "unfinished" in line[-1]["states"] else ""
+            cells += ["not reached" if steps == math.inf else f"{steps:,}", f"{line[-1]['score']:.2f}{learning}"]
+        lines.append(f"| {method} | {trained} | {' | '.join(cells)} |")
+    return "\n".join(lines)
