@@ -119,7 +119,7 @@ ARROWS: dict[str, list[tuple[Point, ...]]] = {
         ((10.75, -2.0), (11.6, -2.0)),
         ((13.2, -2.0), (15.7, -2.0)),
     ],
-    "mam": [PREFIX_ARROW, ((9.6, 0), (9.6, -1.1), (11.07, -1.1)), ((12.12, -1.1), (SUMS[1], -1.1), (SUMS[1], -0.25))],
+    "mam": [PREFIX_ARROW, ((8.15, 0), (8.15, -1.1), (11.07, -1.1)), ((12.12, -1.1), (SUMS[1], -1.1), (SUMS[1], -0.25))],
 }
 
 
@@ -187,8 +187,8 @@ MEANING = {
     "prompt": "prompt tuning: vectors before the tokens",
     "prefix": "prefix tuning: keys and values in attention",
     "ia3": "(IA)³: scales on keys, values and GELU",
-    "lora": "LoRA: A B beside a matrix",
-    "dora": "DoRA: A B and a length for each row",
+    "lora": "LoRA: B A beside a matrix",
+    "dora": "DoRA: B A and a length for each row",
     "lst": "ladder side tuning: a network beside it all",
     "mam": "MAM: a prefix and a parallel adapter",
     "intrinsic": "intrinsic dimension: all weights, D directions",
@@ -203,15 +203,15 @@ def every_method_diagram() -> Figure:
     )
     axes.add_patch(around)
     draw_block(axes, "every")
-    arrow(axes, (9.6, 0), (9.6, -1.75), (SUMS[1], -1.75), (SUMS[1], -0.25))  # MAM's detour around the sublayer
+    arrow(axes, (8.15, 0), (8.15, -1.75), (SUMS[1], -1.75), (SUMS[1], -0.25))  # MAM's detour, from before the norm
     arrow(axes, (4.3, -1.1), (4.3, -0.37))  # the prefix into attention
     arrow(axes, (15.4, 0), (15.4, -1.1))  # the block's output goes down the ladder
-    for number, (method, places) in enumerate(MARKS.items(), start=1):
-        key = (-0.9 + 6.0 * ((number - 1) // 3), -3.0 - 0.75 * ((number - 1) % 3))
+    for number, (method, places) in enumerate(MARKS.items(), start=2):  # the numbers of the lessons
+        key = (-0.9 + 6.0 * ((number - 2) // 3), -3.0 - 0.75 * ((number - 2) % 3))
         for x, y in (*places, key):
             mark(axes, number, method, x, y)
         axes.text(key[0] + 0.45, key[1], MEANING[method], ha="left", va="center", fontsize=9)
-    mark(axes, list(MARKS).index("intrinsic") + 1, "intrinsic", 0.3, 2.8)
+    mark(axes, list(MARKS).index("intrinsic") + 2, "intrinsic", 0.3, 2.8)
     return figure
 
 
