@@ -339,4 +339,7 @@ WRONG = [
         "torch.manual_seed(0)\n        self.lora_A = nn.Parameter(torch.randn",
         "each time",
     ),
+    Wrong(
+        "fuse_qkv", "double", "return A, B, 3 * alpha", "return A.double(), B.float(), 3 * alpha", "what was given is"
+    ),
 ]

@@ -339,4 +339,11 @@ WRONG = [
         "and the base is",
     ),
     Wrong("mended_subspace", "seed written in", "self.seed = seed", "self.seed = 0", "use the seed"),
+    Wrong(
+        "mended_subspace",
+        "project in 32 bits",
+        "return sign * self.z[slider] * math.sqrt(D / n)",
+        "return (sign * self.z[slider] * math.sqrt(D / n)).float()",
+        "project gives",
+    ),
 ]
