@@ -240,7 +240,8 @@ def test_table_marks_what_was_still_learning_and_fits_eighty_columns(capsys, mon
     monkeypatch.setenv("COLUMNS", "80")
     compare.show([{**row, "task": task} for task in ("recall", "compose", "learn")])
     printed = capsys.readouterr().out
-    assert printed.count("0.50↗ 1000 0.93 1.00") == 3
+    assert printed.count("0.50↗1000 0.93 1.00") == 3
+    assert printed.count("intrinsic 155,456 0.50") == 1, "nothing is cut"
     assert max(map(len, printed.splitlines())) <= 80
     assert "\x1b" not in printed  # no colours where nobody would see them
     compare.show([{**row, "metric": "bits per character", "score": 2.345}])

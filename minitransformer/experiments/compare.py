@@ -205,18 +205,18 @@ def cell(row: Mapping) -> str:
     long = "-" if math.isnan(row["long_score"]) else f"{row['long_score']:.2f}"
     more = LEARNING if row["state"] == "unfinished" else " "
     further = LEARNING if row["long_state"] == "unfinished" else " "
-    return f"[{color}]{row['score']:.2f}{more}[/]{steps:>5} {kept:>4} {long:>4}{further}"
+    return f"[{color}]{row['score']:.2f}{more}[/]{steps:>4} {kept:>4} {long:>4}{further}"
 
 
 def score_table(rows: Sequence[Mapping]) -> Table:
     """Accuracies: a row a method, a column a task."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    shown = Table(box=None, padding=(0, 1, 0, 0))
-    shown.add_column("\nmethod")
-    shown.add_column("\ntrained", justify="right")
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    shown.add_column("\nmethod", no_wrap=True)
+    shown.add_column("\ntrained", justify="right", no_wrap=True)
     for task in tasks:
         steps = max(row["steps"] for row in rows if row["task"] == task)
-        shown.add_column(f"{task}, {steps} steps\nscore   in kept 10x", no_wrap=True)
+        shown.add_column(f"{task}, {steps} steps\nscore  in kept  10x", no_wrap=True)
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = {row["task"]: row for row in rows if row["method"] == method}
         trained = next(iter(mine.values()))["trained"]
