@@ -8,6 +8,7 @@ BIN := .venv/bin
 endif
 STUDENT := .venv/student.stamp
 DEV := .venv/dev.stamp
+AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container, where Jupyter would refuse
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ test: $(DEV) ## run the unit tests and every notebook
 	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
 
 lab: $(STUDENT) ## open the first lesson in JupyterLab
-	$(BIN)/jupyter lab notebooks/00_tiny_transformer.ipynb
+	$(BIN)/jupyter lab $(AS_ROOT) notebooks/00_tiny_transformer.ipynb
 
 notebooks: $(DEV) ## execute every notebook in place, write minitransformer/methods/
 	$(BIN)/python -c "from nbdev.export import nb_export; import sys; [nb_export(file, 'minitransformer/methods') for file in sys.argv[1:]]" $(NOTEBOOKS)
