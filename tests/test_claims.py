@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from minitransformer.course import claims
-from minitransformer.course.claims import LEDGER, ROOT, Claim, ledger, measured, read_claims
+from minitransformer.course.claims import LEDGER, ROOT, VERDICTS, Claim, decided, ledger, measured, read_claims
+from minitransformer.experiments import records
 
 CLAIMS = read_claims()
 
@@ -65,6 +66,8 @@ def test_an_entry_that_points_nowhere_or_is_stale_is_found(change, message):
     [
         ('verdict = "perhaps"', "'perhaps' is none of"),
         ('verdict = "holds"\ncolour = "red"', "colour"),
+        ('verdict = "computed"', "only there"),
+        ('verdict = "holds"\ncompare = { record = "steps" }', "only there"),
     ],
 )
 def test_a_bad_entry_is_named(tmp_path: Path, entry, message):
@@ -82,3 +85,51 @@ def test_nothing_is_written_when_an_entry_is_wrong(monkeypatch, tmp_path: Path):
     with pytest.raises(ValueError, match="points nowhere"):
         claims.write_ledger()
     assert kept.read_text(encoding="utf-8") == "kept"
+
+
+# ---- verdicts that are computed ------------------------------------------------------------------------------------------
+
+COMPARED = [claim for claim in CLAIMS if claim.compare]
+
+
+def rows(method, scores, state="finished"):
+    return [
+        {"task": "learn", "base": "tiny", "method": method, "settings": "{}", "trained": 7, "seed": seed, "rate": 0.1,
+         "step": 1000, "score": score, "loss": 1.0, "kept": 0.0, "finished": state}
+        for seed, score in enumerate(scores)
+    ]  # fmt: skip
+
+
+LOW, HIGH = [0.2, 0.25, 0.22, 0.3, 0.24], [0.6, 0.72, 0.66, 0.58, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("better", "than", "state", "limit", "expected"),
+    [
+        (HIGH, LOW, "finished", False, "holds here"),
+        (LOW, HIGH, "finished", False, "does not hold"),
+        ([0.99] * 5, [1.0] * 5, "solved", False, "no room"),
+        (HIGH[:3], LOW[:3], "finished", False, "undecided"),
+        (HIGH, LOW, "unfinished", False, "holds here"),  # a claim of a budget
+        (HIGH, LOW, "unfinished", True, "undecided"),  # a claim of what can be reached
+    ],
+)
+def test_claim_comparison_and_verdict_agree(monkeypatch, better, than, state, limit, expected):
+    recorded = rows("lora", better, state) + rows("ia3", than, state)
+    monkeypatch.setattr(records, "record", lambda name: recorded)
+    compare = {"record": "steps", "task": "learn", "better": "lora", "than": "ia3", "step": 1000, "limit": limit}
+    claim = Claim("a", "b", "computed", "c", compare=compare)
+    assert decided(claim)[0] == expected
+    assert f"| **{expected}** (computed) |" in ledger([claim])
+
+
+def test_comparison_that_is_not_recorded_is_an_error(monkeypatch):
+    monkeypatch.setattr(records, "record", lambda name: rows("lora", HIGH))
+    compare = {"record": "steps", "task": "learn", "better": "lora", "than": "ia3", "step": 1000}
+    with pytest.raises(ValueError, match="steps has no ia3 on learn at 1000 steps"):
+        decided(Claim("a", "b", "computed", "c", compare=compare))
+
+
+def test_computed_verdicts_are_words_of_the_ledger():
+    assert COMPARED
+    assert {decided(claim)[0] for claim in COMPARED} <= set(VERDICTS)

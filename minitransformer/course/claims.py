@@ -1,34 +1,42 @@
 """The claims ledger: every checkable statement about the methods, where it is tested, the figure, the verdict.
 
-`docs/claims.toml` holds the statements and verdicts. The figures are not written there: each is read from the output of
-the tagged cell that measured it, so the ledger cannot say anything else than the notebook.
+`docs/claims.toml` holds the statements. The figures are not written there: each is read from the output of the tagged
+cell that measured it, so the ledger cannot say anything else than the notebook. A verdict that compares scores is not
+written there either, but the comparison: the rules of evidence compute the verdict from the recorded runs.
 """
 
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from minitransformer.experiments import records
+from minitransformer.experiments.evidence import verdict
 from minitransformer.files import write_text
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = ROOT / "docs" / "claims.toml"
 LEDGER = ROOT / "CLAIMS.md"
-VERDICTS = ("holds", "depends", "does not hold at this size", "not testable here")
+COMPUTED = "computed"  # in docs/claims.toml: the rules of evidence give the verdict
+VERDICTS = ("holds", "holds here", "depends", "does not hold", "no room", "undecided", "not testable here")
 
 HEADER = """# The claims, tested
 
 What summaries of parameter-efficient fine-tuning say, in our own words, and what came out when it was tested. Each row points to the
-cell (by its tag) or the test that decides it. Figures are copied from the cells' outputs by `python -m minitransformer claims`; verdicts that
-compare scores rest on three seeds. "At this size" means the size of our bases, 40 to 830 thousand parameters, or the size that the claim
-itself names.
+cell (by its tag) or the test that decides it. Figures are copied from the cells' outputs by `python -m minitransformer claims`. *Holds here* means: on our
+bases, of 40 to 830 thousand parameters. *No room*: both stand at the ceiling, or both at the floor, so there is no order. *Undecided*: intervals over seeds overlap,
+or a run was still learning.
+
+Rows marked "computed" are decided by one rule from recorded runs, five seeds each, every method at the rate that is best for that number of steps. The other rows that
+compare scores still rest on an earlier record, three seeds at one small budget, and speak of that budget.
 
 {tally}
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Claim:
     """One statement and its verdict.
 
@@ -39,6 +47,8 @@ class Claim:
         why: one sentence, without figures that the cell does not print.
         where: "NN_name.ipynb#claim-tag" (a cell), "tests/test_x.py::test_name" (a test) or "" (not testable).
         figure: a regular expression that finds the figure in the cell's output; "" for tests.
+        compare: where the verdict is COMPUTED, what is compared: `record` (a recorded study), `task`, `better` and `than`
+            (methods), `step`, and `limit` where the claim speaks of what can be reached and not of a number of steps.
     """
 
     section: str
@@ -47,6 +57,7 @@ class Claim:
     why: str
     where: str = ""
     figure: str = ""
+    compare: Mapping[str, object] | None = None
 
 
 def read_claims(file: Path = CLAIMS) -> list[Claim]:
@@ -61,8 +72,12 @@ def read_claims(file: Path = CLAIMS) -> list[Claim]:
             claim = Claim(**entry)
         except TypeError as error:
             raise ValueError(f"{file.name}: {entry.get('statement', entry)!r}: {error}") from None
-        if claim.verdict not in VERDICTS:
+        if claim.verdict not in (*VERDICTS, COMPUTED):
             raise ValueError(f"{claim.statement!r}: the verdict {claim.verdict!r} is none of {', '.join(VERDICTS)}")
+        if (claim.verdict == COMPUTED) != (claim.compare is not None):
+            raise ValueError(
+                f"{claim.statement!r}: a verdict is {COMPUTED!r} where there is a `compare`, and only there"
+            )
         claims.append(claim)
     return claims
 
@@ -83,6 +98,31 @@ def cell_output(where: str) -> str:
         raise ValueError(f"{where}: {len(tagged)} cells have this tag, and there must be one")
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in tagged[0]["outputs"]]
     return "\n".join("".join(text) for text in texts)
+
+
+def decided(claim: Claim) -> tuple[str, str]:
+    """The verdict of a comparison by the rules of evidence, and the figures that decide it, in words.
+
+    Raises:
+        ValueError: an arm is not recorded, or not at that step.
+    """
+    it = dict(claim.compare)
+    groups, words = [], []
+    for method in (it["better"], it["than"]):
+        rows = records.arm(it["record"], it["task"], method)
+        points = {point["step"]: point for point in records.over_steps(rows)} if rows else {}
+        steps = [step for step in points if step <= it["step"]]
+        if it["step"] not in points and not (steps and set(points[max(steps)]["states"]) == {"solved"}):
+            raise ValueError(
+                f"{claim.statement!r}: {it['record']} has no {method} on {it['task']} at {it['step']} steps"
+            )
+        point = points[it["step"] if it["step"] in points else max(steps)]
+        groups.append(point)
+        low, high = min(point["scores"]), max(point["scores"])
+        words.append(f"{method} {point['score']:.2f} ({low:.2f} to {high:.2f})")
+    states = [state for point in groups for state in point["states"]] if it.get("limit") else []
+    found = verdict(groups[0]["scores"], groups[1]["scores"], states)
+    return found, f"{it['task']} at {it['step']:,} steps: {', '.join(words)}"
 
 
 def measured(claim: Claim) -> str:
@@ -121,15 +161,17 @@ def ledger(claims: list[Claim]) -> str:
     Raises:
         ValueError: as `measured` does.
     """
-    counts = [f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS]
+    verdicts = {claim: decided(claim)[0] if claim.compare else claim.verdict for claim in claims}
+    counts = [f"{n} {word}" for word in VERDICTS if (n := list(verdicts.values()).count(word))]
     page = HEADER.format(tally=f"{len(claims)} claims: {', '.join(counts)}.")
     for section in dict.fromkeys(claim.section for claim in claims):
         page += f"\n## {section}\n\n| claim | verdict | why | measured | where |\n|---|---|---|---|---|\n"
         for claim in claims:
             if claim.section == section:
-                figure = measured(claim).replace("|", "\\|")
+                figure = (decided(claim)[1] if claim.compare else measured(claim)).replace("|", "\\|")
                 shown = f"`{figure}`" if figure else ""
-                row = (claim.statement, f"**{claim.verdict}**", claim.why, shown, link(claim.where))
+                word = f"**{verdicts[claim]}**" + (" (computed)" if claim.compare else "")
+                row = (claim.statement, word, claim.why, shown, link(claim.where))
                 page += f"| {' | '.join(row)} |\n"
     return page
 
