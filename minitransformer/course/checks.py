@@ -17,7 +17,8 @@ another way. Whatever is wrong is an AssertionError in the course's words. A che
 - Reading an answer: `number`, `numbers`, `truths`, `parts`.
 - Running it: `trials`, `answering` (nothing changed, errors explained), `forbidden`, `without_autograd`, `by_calculation`;
   `Work`, `Calls`, `saved` (what was done on the way).
-- Judging it: `agree`, `agree_gradients`, `parameter`, `random_start`, `apart`, `plain`.
+- Judging it: `agree`, `agree_gradients`, `parameter`, `random_start`, `random_wiring`, `apart`, `untouched`, `plain`,
+  `held` (how many numbers something keeps).
 """
 
 import linecache
@@ -34,12 +35,17 @@ from types import FunctionType, TracebackType
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from minitransformer.method import Method
+from minitransformer.methods import METHODS
+from minitransformer.methods.lst import side_config
 from minitransformer.model import GPT, GPTConfig
+from minitransformer.surgery import matrix_shape
 
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 2e-4}  # of the largest number; rounding grows through a model
+# Of the largest number. In 64 bits agreement goes farther, but a constant may have 32, as torch.tensor(0.3) has: that is
+# right to seven digits, and a right answer. In 32 bits rounding grows through a model.
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4}
+NEARLY = 1e-4  # of the largest number: wrong in 64 bits by less than this, it is not another formula
 
 # ---- reading an answer ----------------------------------------------------------------------------------------------
 
@@ -189,20 +195,28 @@ def trials(seed: int, n: int = 4) -> Iterator[Trial]:
 # ---- running an answer ----------------------------------------------------------------------------------------------
 
 EXPLAINED = (
-    (r"expected .*scalar type|same scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2",
+    (r"expected .*scalar type|same scalar type|same dtype|did not match|dtype.* but got|expected m1 and m2|mixed dtype",
      "numbers of two precisions meet. Tensors that you make are float32; make them like what was given "
      "(x.new_zeros, torch.zeros_like, or dtype=x.dtype)"),
     (r"leaf Variable that requires grad|a view of a leaf|gradient computation has been modified",
      "something that needs a gradient is changed in place. Compute something new, or, for a weight, use torch.no_grad()"),
+    (r"Inference tensors cannot be saved",
+     "numbers made under torch.inference_mode() can be on no graph, not even as constants. Use torch.no_grad()"),
     (r"modified inplace|Inplace update to inference|Cannot set version_counter for inference",
      "something that was given is changed in place. Compute something new"),
     (r"shapes? cannot be multiplied|must match the size|size mismatch|is invalid for input of size|expanded size|"
-     r"broadcast|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size",
-     "the shapes do not fit. Sizes are drawn anew for each trial: read them off what is given"),
+     r"broadcast|equal size|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size",
+     "the shapes do not fit. Sizes are drawn anew for each trial, and the number of dimensions too where the task says "
+     "(..., d): read them off what is given"),
+    (r"must be a 3D tensor|must be a matrix|only supported on matrices|2D tensors expected|number of subscripts|"
+     r"not enough values to unpack|too many values to unpack|Dimension out of range",
+     "this expects another number of dimensions, or of things. Where the task says (..., d), any number of them may stand in front"),
     (r"zip\(\) argument", "two things that are walked together are of different lengths"),
     (r"not have been used in the graph|does not require grad|element 0 of tensors",
      "no graph leads there: something is detached, or computed under torch.no_grad()"),
     (r"backward through the graph a second time", "the graph was used up already: compute anew before you go backward again"),
+    (r"Cannot assign non-leaf Tensor",
+     "an nn.Parameter cannot be the result of a computation: compute under torch.no_grad(), and wrap it in nn.Parameter"),
     (r"only Tensors created explicitly by the user", "deepcopy meets a tensor that hangs on a graph: detach it first"),
 )  # fmt: skip
 
@@ -238,6 +252,8 @@ def _where(trace: TracebackType | None) -> str:
 def answering(**given: object) -> Iterator[None]:
     """Call an answer in here. What was given, by name, must stay as it was; errors are explained.
 
+    Whether PyTorch records graphs, and its default precision, must stay too; they are set back if they do not.
+
     Args:
         given: tensors, modules, and lists or dictionaries of them: all that the answer must not change.
 
@@ -246,14 +262,32 @@ def answering(**given: object) -> Iterator[None]:
         NotImplementedError: it was never written.
     """
     before = {name: _snapshot(thing) for name, thing in given.items()}
+    recording, precision = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
         yield
-    except AssertionError:
-        raise
+    except AssertionError as error:
+        if str(error):
+            raise
+        raise AssertionError(f"your answer stops at its own assert{_where(error.__traceback__)}") from error
     except Exception as error:
         if isinstance(error, NotImplementedError) and "write your answer here" in str(error):
             raise
-        raise AssertionError(f"your answer stops{_where(error.__traceback__)}. {explain(error)}") from error
+        stops = f"your answer stops{_where(error.__traceback__)}. {explain(error)}"
+        try:  # what was changed in place is often why it stops
+            for name, thing in given.items():
+                _compare(name, thing, before[name])
+        except AssertionError as changed:
+            raise AssertionError(f"{changed}. Then {stops}") from error
+        raise AssertionError(stops) from error
+    finally:
+        now = torch.is_grad_enabled(), torch.get_default_dtype()
+        torch.set_grad_enabled(recording)
+        torch.set_default_dtype(precision)
+    assert now[0] == recording, (
+        f"the answer leaves autograd switched {'on' if now[0] else 'off'} for all that comes after it: "
+        "use `with torch.no_grad():`, which ends by itself"
+    )
+    assert now[1] == precision, f"the answer sets PyTorch's default precision to {_short(now[1])} and leaves it so"
     for name, thing in given.items():
         _compare(name, thing, before[name])
 
@@ -279,8 +313,9 @@ def _snapshot(thing: object) -> _Kept:
 def _inside(thing: object) -> dict:
     """What a module, a list, a tuple or a dictionary holds, by name."""
     if isinstance(thing, nn.Module):
-        hooks = {f" hook {key}": hook for key, hook in thing._forward_hooks.items()}
-        own = {**thing._parameters, **thing._buffers, **thing._modules}
+        kinds = (thing._forward_hooks, thing._forward_pre_hooks, thing._backward_hooks, thing._backward_pre_hooks)
+        hooks = {f" hook {key}": hook for kind in kinds for key, hook in kind.items()}
+        own = {**thing._parameters, **thing._buffers, **thing._modules, "forward": vars(thing).get("forward")}
         return {f".{name}": part for name, part in own.items() if part is not None} | hooks
     if isinstance(thing, dict):
         return {f"[{key!r}]": part for key, part in thing.items()}
@@ -291,8 +326,9 @@ def _inside(thing: object) -> dict:
 
 def _compare(name: str, thing: object, kept: _Kept) -> None:
     if isinstance(thing, Tensor):
-        same = thing.shape == kept.numbers.shape and torch.equal(thing.detach(), kept.numbers)
-        assert same, f"{name} was changed in place; it must stay as it is, so work on a copy"
+        like = thing.shape == kept.numbers.shape and thing.dtype == kept.numbers.dtype
+        same = like and torch.equal(thing.detach(), kept.numbers)
+        assert same, f"{name} was changed in place; it must stay as it is: compute something new, or work on a copy"
         assert thing.requires_grad == kept.trains, (
             f"requires_grad of {name} was {kept.trains} and is {thing.requires_grad} now; leave that as it is"
         )
@@ -356,7 +392,8 @@ def without_autograd(**given: object) -> Iterator[None]:
     """Call an answer in here that must do without autograd; otherwise as `answering`."""
     why = "this task is without autograd: no backward() and no autograd.grad; write the derivative out"
     functions = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward, torch.func.grad, torch.func.vjp,
-                 torch.func.jacrev, torch.func.jacfwd, torch.func.jvp, torch.autograd.functional.jacobian,
+                 torch.func.jacrev, torch.func.jacfwd, torch.func.jvp, torch.func.linearize,
+                 torch.autograd.forward_ad.make_dual, torch.autograd.functional.jacobian,
                  torch.autograd.functional.vjp)  # fmt: skip
     with answering(**given), forbidden(why, *functions), torch.inference_mode():
         yield
@@ -366,31 +403,50 @@ def without_autograd(**given: object) -> Iterator[None]:
 def by_calculation(*others: FunctionType) -> Iterator[None]:
     """Call a prediction in here: it must calculate, not build models or ask the library for the number."""
     why = "calculate with pencil and paper: building a model or calling the library would spoil it"
-    with answering(), forbidden(why, nn.Module.__init__, Method.count, Method.attach, nn.Module.parameters, *others):
+    formulas = {method.formula for method in METHODS.values()} | {matrix_shape, side_config}
+    building = nn.Module.__init__, nn.Module.parameters, Method.count, Method.attach
+    with answering(), forbidden(why, *building, *formulas, *others):
         yield
 
 
-class Work(TorchDispatchMode):
-    """Counts the work that is done in here, however it is written.
+PRODUCTS = {"linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "tensordot", "inner"}
+
+
+class Work(TorchFunctionMode):
+    """Counts the matrix products that are done in here, however they are written.
+
+    Args:
+        model: counts only the products with its matrices, told by their shapes: those of attention, which may be taken
+            all at once or one by one, are not among them. None counts all.
 
     Attributes:
-        products: matrix products; a pass through a GPT takes six a block and one for the head.
-        rows: tokens that went through a matrix of weights, each time counted once.
+        products: matrix products; a pass through a GPT takes six matrices a block and one for the head.
+        rows: tokens that went through a matrix, each time counted once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
         super().__init__()
+        matrices = [weight.shape for weight in model.parameters() if weight.dim() == 2] if model else []
+        self.shapes = {shape for a, b in matrices for shape in ((a, b), (b, a))} if model else None
         self.products = 0
         self.rows = 0
 
-    def __torch_dispatch__(self, func: object, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
-        """Let an operation run, and count it if it is a product."""
-        name = str(func).split(".")[1]
-        if name in ("mm", "addmm", "bmm", "baddbmm"):
+    def __torch_function__(self, func: object, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
+        """Let a function run, and count it if it is a product."""
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name not in PRODUCTS:
+            return result
+        flat = [part for arg in args for part in (arg if isinstance(arg, list | tuple) else [arg])]
+        factors = [part for part in flat if isinstance(part, Tensor) and part.dim() > 1]
+        if len(factors) < 2:
+            return result
+        left, right = factors[-2:]
+        if self.shapes is None or tuple(right.shape[-2:]) in self.shapes:
             self.products += 1
-        if name in ("mm", "addmm"):  # the others are products of activations: scores, and mixtures of values
-            self.rows += args[-2].size(0)
-        return func(*args, **(kwargs or {}))
+            # rows * d numbers come in, rows * k come out, and the matrix has d * k.
+            self.rows += math.isqrt(left.numel() * result.numel() // max(1, right.numel()))
+        return result
 
 
 @contextmanager
@@ -441,7 +497,7 @@ def _rounding(wanted: Tensor) -> float:
 Slips = Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]]
 
 
-def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None) -> None:
+def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None, cause: str = "") -> None:
     """Make sure that a result is a tensor of the right shape, precision and numbers.
 
     Args:
@@ -450,6 +506,7 @@ def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None) ->
         what: how messages call it.
         slips: results of well-known mistakes, by what the message says of them, or a function that computes them. They
             are looked at only if the result is wrong.
+        cause: what is said of a result that no slip explains, behind where it differs.
 
     Raises:
         AssertionError: it is not; the message names the slip, or what differs, and where.
@@ -457,10 +514,14 @@ def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None) ->
     assert got is not None, f"{what} is None: did you forget the return?"
     assert isinstance(got, Tensor), f"{what} must be a tensor, not {type(got).__name__}"
     got, wanted = got.detach(), wanted.detach()
+    if wanted.is_floating_point() and not wanted.isfinite().all():
+        raise ValueError(f"the reference for {what} is not finite: that is the check's fault, not yours")
+    assert got.layout == torch.strided, f"{what} must be an ordinary tensor, not a sparse one"
     if near(got, wanted):
         return
+    only_precision = got.dtype != wanted.dtype and near(got.float(), wanted.float())
     for says, slip in (slips() if callable(slips) else slips or {}).items():
-        if near(got.to(slip.dtype), slip.detach()):
+        if not only_precision and near(got.to(slip.dtype), slip.detach()):
             raise AssertionError(says)
     assert got.shape == wanted.shape, f"{what} is of shape {tuple(got.shape)}; it must be {tuple(wanted.shape)}"
     assert got.dtype == wanted.dtype, (
@@ -474,9 +535,12 @@ def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None) ->
     else:
         wrong = ((got - wanted).abs() > _rounding(wanted)).nonzero()
     place = tuple(wrong[0].tolist())
+    mine, right = show_apart(got[place].item(), wanted[place].item())
+    if got.dtype == torch.float64 and (got - wanted).abs().max() < NEARLY * wanted.abs().max():
+        cause = "That is nearly right: is a small number added somewhere, or something rounded?"
     raise AssertionError(
         f"{what} is not right: {len(wrong)} of {got.numel()} numbers differ; "
-        f"at {list(place)} it is {_show(got[place])} and should be {_show(wanted[place])}"
+        f"at {list(place)} it is {mine} and should be {right}" + (f". {cause}" if cause else "")
     )
 
 
@@ -484,8 +548,12 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _show(number: Tensor) -> str:
-    return f"{number.item():.5g}" if number.is_floating_point() else str(number.item())
+def show_apart(mine: float, right: float) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to tell them apart, five at least."""
+    if not isinstance(mine, float):
+        return str(mine), str(right)
+    pairs = [(f"{mine:.{digits}g}", f"{right:.{digits}g}") for digits in range(5, 18)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
 def gradients(output: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
@@ -535,7 +603,8 @@ def agree_gradients(
         assert mine[name] is not None and (mine[name].any() or not truth.any()), (
             f"no gradient reaches {name}: is something detached, or inside torch.no_grad()?"
         )
-        agree(mine[name], truth, f"the result is right, but the gradient of {name}")
+        cause = "Is a part of the way to it detached, or under torch.no_grad()?"
+        agree(mine[name], truth, f"the result is right, but the gradient of {name}", cause=cause)
 
 
 def parameter(module: nn.Module, name: str, shape: Sequence[int], meaning: str = "") -> Tensor:
@@ -543,14 +612,16 @@ def parameter(module: nn.Module, name: str, shape: Sequence[int], meaning: str =
 
     Args:
         module: the student's.
-        name: of the weight; `module.name`, or `module.name.weight` where name is a module.
+        name: of the weight, with dots where it stands deeper, as in "query.weight".
         shape: that it must have.
         meaning: the shape in letters, for the message.
 
     Raises:
         AssertionError: there is none, or it is something else.
     """
-    weight = getattr(module, name, None)
+    weight = module
+    for part in name.split("."):
+        weight = getattr(weight, part, None)
     assert weight is not None, f"there is no self.{name}"
     assert not isinstance(weight, nn.Module), (
         f"self.{name} must be the nn.Parameter itself, not a {type(weight).__name__} that holds one"
@@ -571,7 +642,7 @@ def random_start(make: Callable[[], Tensor], what: str, std: float | None = None
     Args:
         make: builds the weight anew.
         what: its name.
-        std: the spread that the task asks for, within a factor of two; None: any between 1e-3 and 3.
+        std: the spread that the task asks for, within a factor of two; None: any between 1e-4 and 3.
 
     Raises:
         AssertionError: it does not.
@@ -583,10 +654,73 @@ def random_start(make: Callable[[], Tensor], what: str, std: float | None = None
     )
     assert not torch.equal(first, second), f"{what} starts with the same numbers each time; it must start at random"
     spread = torch.cat([first.flatten(), second.flatten()]).square().mean().sqrt().item()
-    low, high = (std / 2, std * 2) if std else (1e-3, 3.0)
+    low, high = (std / 2, std * 2) if std else (1e-4, 3.0)
     assert low < spread < high, (
         f"{what} starts with numbers of size {spread:.2g}; they should be between {low:.2g} and {high:.2g}"
     )
+
+
+def random_wiring(P: Tensor, other: Tensor) -> None:
+    """Make sure that each row of P has one entry, at a random place and with a random sign, and others by another seed.
+
+    Args:
+        P: (n, D), with at least 20 rows a column.
+        other: the same from another seed.
+
+    Raises:
+        AssertionError: it is not so; the message says what follows a pattern.
+    """
+    assert ((P != 0).sum(dim=1) == 1).all(), "each weight hangs on exactly one slider: each row of P has one entry"
+    n, D = P.shape
+    slider, sign = (P != 0).int().argmax(dim=1), P.sum(dim=1).sign()  # (n,), (n,)
+    up, counts = (P > 0).sum(dim=0), (P != 0).sum(dim=0)  # (D,), (D,)
+    for lag in range(1, 2 * D + 1):
+        together = (slider[lag:] == slider[:-lag]).double().mean()
+        assert together < 0.5, (
+            f"the sliders follow a pattern, dealt out in order: weights that stand {lag} apart share one. Shuffle them"
+        )
+    assert up.sum() not in (0, n), "all entries have the same sign; draw a sign for each weight"
+    assert ((up > 0) & (up < counts)).all(), (
+        "some slider moves all its weights the same way: draw a sign for each weight, independent of its slider "
+        "(two generators with one seed draw alike)"
+    )
+    bound = 2.6 / math.sqrt(n)  # five standard deviations of the part of n coins that comes up
+    part = (up.sum() / n).item()
+    assert abs(part - 0.5) < bound, f"{part:.0%} of the entries are above zero; the signs must be drawn, half and half"
+    for lag in range(1, 2 * D + 1):
+        same = (sign[lag:] == sign[:-lag]).double().mean()
+        assert abs(same - 0.5) < bound, "the signs follow a pattern; they must be drawn at random"
+    elsewhere = ((other != 0).int().argmax(dim=1) != slider).double().mean()
+    turned = (other.sum(dim=1).sign() != sign).double().mean()
+    assert elsewhere or turned, "another seed gives the same P: use the seed"
+    assert elsewhere > 0.5, "another seed changes the signs alone: the sliders must come from the seed too"
+    assert abs(turned - 0.5) < bound, "another seed changes the sliders alone: the signs must come from the seed too"
+
+
+def held(thing: object, but: Sequence[object] = ()) -> int:
+    """How many numbers something keeps: tensors, arrays, lists, dictionaries, modules, and all that is in them.
+
+    Args:
+        thing: whatever it is. Bytes do not count: a generator's state is made of them.
+        but: what does not count either, with all that is in it.
+    """
+    seen = {id(other) for other in but}
+
+    def count(part: object) -> int:
+        if isinstance(part, int | float):
+            return 1
+        if id(part) in seen:
+            return 0
+        seen.add(id(part))
+        if hasattr(part, "dtype") and hasattr(part, "shape"):
+            return 0 if "uint8" in str(part.dtype) else math.prod(part.shape)
+        if isinstance(part, Mapping):
+            return sum(map(count, part.values()))
+        if isinstance(part, list | tuple | set):
+            return sum(map(count, part))
+        return 0 if isinstance(part, type | FunctionType) else count(getattr(part, "__dict__", ()))
+
+    return count(thing)
 
 
 def apart(new: nn.Module, old: nn.Module, names: tuple[str, str] = ("the new model", "the old one")) -> None:
@@ -606,8 +740,28 @@ def apart(new: nn.Module, old: nn.Module, names: tuple[str, str] = ("the new mod
         assert id(module) not in theirs, f"{names[0]} shares the module {name} with {names[1]}; copy it"
 
 
-def plain(model: object, config: GPTConfig, what: str = "the result") -> None:
+def untouched(model: nn.Module, what: str) -> None:
+    """Make sure that a model computes with its classes' own `forward`: nothing is hooked in or put over it.
+
+    Raises:
+        AssertionError: something is.
+    """
+    for name, module in model.named_modules():
+        place = f" at {name}" if name else ""
+        assert not (module._forward_hooks or module._forward_pre_hooks), f"{what} has a hook{place}"
+        assert "forward" not in vars(module), (
+            f"{what} has another forward{place} than its class: change the weights alone"
+        )
+
+
+def plain(model: object, config: GPTConfig, what: str = "the result", dtype: torch.dtype | None = None) -> None:
     """Make sure that a model is a plain GPT of these dimensions: its modules, its parameters, and nothing else.
+
+    Args:
+        model: the student's.
+        config: its dimensions.
+        what: how messages call it.
+        dtype: its precision, if that counts.
 
     Raises:
         AssertionError: it is not; the message names what is too much, missing or no parameter.
@@ -621,10 +775,13 @@ def plain(model: object, config: GPTConfig, what: str = "the result") -> None:
         assert kinds.get(name) is type(module), (
             f"{what} has a {type(module).__name__} at {name}; a plain GPT has {kinds[name].__name__ if name in kinds else 'nothing'} there"
         )
-        assert not (module._forward_hooks or module._forward_pre_hooks), f"{what} has a hook at {name}"
+    untouched(model, what)
     have, want = dict(model.named_parameters()), dict(twin.named_parameters())
     missing = sorted(want.keys() - have.keys())
     assert not missing, f"{missing[0]} of {what} is no nn.Parameter: an optimizer would not find it"
     for name, weight in want.items():
         assert have[name].shape == weight.shape, f"{name} of {what} is of shape {tuple(have[name].shape)}"
         assert have[name].is_leaf, f"{name} of {what} hangs on a graph: compute under torch.no_grad()"
+        assert have[name].dtype == (dtype or have[name].dtype), (
+            f"{name} of {what} is {_short(have[name].dtype)}; it must be {_short(dtype)}, as what was given"
+        )
