@@ -12,20 +12,24 @@ from torch import Tensor
 from minitransformer.course.plots import BASE, STYLE, method_style, new_figure
 
 
-def attention_maps(weights: Tensor, labels: Sequence[str], extra_keys: Sequence[str] = ()) -> Figure:
+def attention_maps(
+    weights: Tensor, labels: Sequence[str], extra_keys: Sequence[str] = (), titles: Sequence[str] = ()
+) -> Figure:
     """Attention weights (n_head, T, S): a panel a head, queries down, keys across.
 
     Args:
         weights: of one block and one sequence.
         labels: of the T tokens.
         extra_keys: labels of the S - T keys before those of the tokens, which have no queries; a line parts them off.
+        titles: of the panels; empty: the numbers of the heads.
     """
+    titles = titles or [f"head {head}" for head in range(len(weights))]
     keys = [*extra_keys, *labels]
     figure = new_figure(3.2 * len(weights), 3.6 if not extra_keys else 1.5 + 2.3 * len(labels) / len(keys))
     panels = figure.subplots(1, len(weights), squeeze=False)
-    for head, (panel, values) in enumerate(zip(panels[0], weights, strict=True)):
+    for title, panel, values in zip(titles, panels[0], weights, strict=True):
         image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
-        panel.set(title=f"head {head}", xlabel="key (what is looked at)")
+        panel.set(title=title, xlabel="key (what is looked at)")
         panel.set_xticks(range(len(keys)), keys, fontsize=7)
         panel.set_yticks(range(len(labels)), labels, fontsize=7)
         if extra_keys:
@@ -170,4 +174,28 @@ def length_over_direction(notes: Mapping[str, Sequence[tuple[float, float]]]) ->
         r = np.corrcoef(turned, stretched)[0, 1]
         panel.set(title=f"{method}, correlation {r:+.2f}", xscale="log", yscale="log", xlabel="change of direction")
     panels[0].set_ylabel("change of length")
+    return figure
+
+
+def directions_kept(scores: Mapping[str, Mapping[int, float]], shares: Mapping[int, float]) -> Figure:
+    """What is left of tuned models when each change keeps its strongest r directions, over r on a logarithmic axis.
+
+    Args:
+        scores: task -> r -> score.
+        shares: r -> the part of the change that r directions hold, drawn pale behind.
+    """
+    figure = new_figure(6.5, 3.4)
+    axes = figure.subplots()
+    axes.fill_between(list(shares), list(shares.values()), color=BASE, alpha=0.25, linewidth=0)
+    first = next(iter(shares))
+    axes.annotate("share of the change", (first, shares[first]), (4, -14), textcoords="offset points", fontsize=9)
+    for (task, points), marker, dash in zip(scores.items(), "osD", ("-", "--", ":"), strict=False):
+        axes.plot(list(points), list(points.values()), dash, marker=marker, color=STYLE["full"][0], label=task)
+        middle = list(points)[len(points) // 2 - 1]
+        place = {"ha": "right"} if marker == "o" else {"ha": "left"}  # one left of its line, one right of it
+        offset = (-9, 5) if marker == "o" else (9, -10)
+        axes.annotate(task, (middle, points[middle]), offset, textcoords="offset points", fontsize=10, **place)
+    axes.set(xscale="log", xlabel="directions kept in each matrix, r", ylabel="held-out accuracy", ylim=(-0.03, 1.06))
+    axes.set_xticks(list(shares), [str(r) for r in shares])
+    axes.minorticks_off()
     return figure

@@ -87,6 +87,22 @@ def read_rows(file: Path) -> list[dict]:
     return rows
 
 
+def reveal(guess: float | None, truth: float, close: float = 0.0) -> None:
+    """Hold a reader's guess against what came out.
+
+    Args:
+        guess: None where the reader made none.
+        truth: what came out.
+        close: how far off still counts as right.
+    """
+    if guess is None:
+        print(f"No guess? It is {truth:g}.")
+    elif abs(guess - truth) <= close:
+        print(f"Just so: {truth:g}.")
+    else:
+        print(f"You said {guess:g}; it is {truth:g}.")
+
+
 def source(thing: object) -> "Code":
     """The source code of a function or class, for showing in a cell."""
     from IPython.display import Code  # only notebooks have it, and only they need it

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['METHOD', 'LoRALinear', 'attach_lora', 'check_lora', 'count_lora', 'merge_lora']
 
-# %% ../../notebooks/06_lora.ipynb #9b259d99
+# %% ../../notebooks/06_lora.ipynb #afae69e8
 import math
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ class LoRALinear(Attached):
         """A plain linear layer that computes the same; the frozen one is left as it was."""
         return linear_layer(self.merged_weight().to(self.base.weight.dtype), self.base.bias)
 
-# %% ../../notebooks/06_lora.ipynb #7ee20ee1
+# %% ../../notebooks/06_lora.ipynb #3a5a42ac
 def attach_lora(
     model: nn.Module, rank: int = 4, alpha: float = 8.0, target_modules: Sequence[str] = MATRICES
 ) -> nn.Module:
