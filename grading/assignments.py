@@ -1,21 +1,13 @@
-"""The teacher's copies: reading them, and nbgrader's gradebook of each."""
+"""The teacher's copies of the assignments."""
 
 import copy
-import functools
-import os
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from generate import NamedStub
-from nbformat import NotebookNode
-from nbgrader.api import Gradebook
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ComputeChecksums, LockCells, SaveCells
-from nbgrader.utils import is_grade
 
-STUDENT = "student"  # in the gradebook of one submission: a folder's name could be anything
+from minitransformer.course.reading import Assignment, read_assignment
 
 
 class GradingError(Exception):
@@ -23,77 +15,42 @@ class GradingError(Exception):
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Teachers:
     """The teacher's copy of an assignment.
 
     Args:
         name: as in "06_lora".
         text: the notebook's text.
-        gradebook: an nbgrader gradebook that knows its cells, as bytes.
-        cells: its cells that nbgrader knows, by grade_id, in order.
+        assignment: what was released, with the tests that students do not see.
     """
 
     name: str
     text: str
-    gradebook: bytes
-    cells: dict[str, NotebookNode]
+    assignment: Assignment
 
     @property
     def points(self) -> dict[str, float]:
         """What each task is worth."""
-        return {task(name): float(cell.metadata.nbgrader.points) for name, cell in self.cells.items() if is_grade(cell)}
+        return self.assignment.points
 
 
-def task(grade_id: str) -> str:
-    """A task's name, from the name of its check."""
-    return grade_id.removeprefix("check_")
+def teachers_copies(folder: Path) -> dict[str, Path]:
+    """The teacher's copies in a folder, by assignment."""
+    return {file.stem: file for file in sorted(folder.glob("*/*.ipynb")) if file.stem == file.parent.name}
 
 
-def read_assignment(file: Path) -> Assignment:
-    """Read a teacher's copy and enter it into a new gradebook.
+def read_teachers(file: Path) -> Teachers:
+    """Read a teacher's copy.
 
     Raises:
         GradingError: it cannot be read, or holds no checks.
     """
     try:
         text = file.read_text(encoding="utf-8")
-        notebook = nbformat.reads(text, as_version=4)
-        cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
-        with tempfile.TemporaryDirectory() as folder:
-            book = Path(folder) / "gradebook.db"
-            book.write_bytes(empty_gradebook())
-            known = resources(file.stem, book)
-            with Gradebook(known["nbgrader"]["db_url"]) as gradebook:
-                gradebook.update_or_create_assignment(file.stem)
-            steps = (LockCells, NamedStub, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells)
-            apply(steps, copy.deepcopy(notebook), known)
-            assignment = Assignment(file.stem, text, book.read_bytes(), cells)
+        notebook, _ = NamedStub().preprocess(copy.deepcopy(nbformat.reads(text, as_version=4)), {})
+        teachers = Teachers(file.stem, text, read_assignment(notebook.cells, file.stem))
     except Exception as error:
         raise GradingError(f"the teacher's copy {file} cannot be used: {error}") from error
-    if not assignment.points:
+    if not teachers.points:
         raise GradingError(f"the teacher's copy {file} has no checks with points")
-    return assignment
-
-
-@functools.cache
-def empty_gradebook() -> bytes:
-    """A new nbgrader gradebook, as bytes: making one takes seconds."""
-    # It runs the command alembic, which lies beside Python.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    with tempfile.TemporaryDirectory() as folder:
-        book = Path(folder) / "gradebook.db"
-        Gradebook(f"sqlite:///{book}").close()
-        return book.read_bytes()
-
-
-def resources(assignment: str, gradebook: Path) -> dict:
-    """What nbgrader's preprocessors want to know of a notebook."""
-    known = {"notebook": assignment, "assignment": assignment, "student": STUDENT, "db_url": f"sqlite:///{gradebook}"}
-    return {"nbgrader": known, "metadata": {"name": assignment}, "unique_key": assignment}
-
-
-def apply(steps: tuple, notebook: NotebookNode, known: dict) -> NotebookNode:
-    """Let nbgrader's preprocessors change a notebook, one after the other."""
-    for step in steps:
-        notebook, known = step().preprocess(notebook, known)
-    return notebook
+    return teachers

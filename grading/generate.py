@@ -1,6 +1,10 @@
-"""Make the students' copies in exercises/ from the teacher's copies in solutions/: python grading/generate.py [FOLDER]."""
+"""Make the students' copies in exercises/ from the teacher's copies in solutions/: python grading/generate.py [FOLDER].
+
+Without a folder they go into the package, too: there they stay as they are, and `progress` and `reset` read them.
+"""
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from nbgrader.preprocessors import ClearSolutions
 from traitlets.config import Config
 
 ROOT = Path(__file__).parents[1]
+RELEASED = ROOT / "minitransformer" / "course" / "released"
 
 
 class NamedStub(ClearSolutions):
@@ -49,7 +54,16 @@ def generate(name: str, out: Path) -> Path:
     return out / name / f"{name}.ipynb"
 
 
-if __name__ == "__main__":
-    out = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "exercises"
+def main(arguments: list[str]) -> None:
+    """Make all of them, and print where."""
+    out = Path(arguments[0]) if arguments else ROOT / "exercises"
     for file in sorted((ROOT / "solutions").glob("*/*.ipynb")):
-        print(generate(file.stem, out))
+        made = generate(file.stem, out)
+        print(made)
+        if not arguments:
+            RELEASED.mkdir(exist_ok=True)
+            shutil.copy(made, RELEASED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,60 +1,81 @@
-"""Run a notebook that nobody has read yet: in a process of its own, with limits, inside bubblewrap where there is one.
+"""Where submissions run: in processes of their own, watched, inside bubblewrap where there is one.
 
-Three processes share the work, and the farther in, the less it may do:
-
-    marking.py          has the gradebook and the submission; runs nothing of a student's
-    supervisor.py       has one notebook; sends its cells to the kernel, watches it, and writes down what comes back
-    kernel.py           runs the cells: no network, no files but Python's and a scratch folder (inside bubblewrap)
+marking.py                          has the submission and the teacher's copy; runs nothing of a student's
+minitransformer.course.running      runs the tasks: no network, no files but Python's and a scratch folder (inside bubblewrap)
 """
 
 import functools
 import importlib.util
-import json
+import math
 import os
+import platform
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).resolve().parent
-MEGABYTE = 2**20
-START = 120  # seconds that a kernel may take to start, on a busy machine
+from minitransformer.course.running import MEGABYTE, START, Limits, NoResult, Place
+
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/alternatives")
-NOT_RUN = "not run"  # the state of a cell
+RESERVE = 256 * MEGABYTE  # of the machine's memory; with less, whoever is running is ended
+NO_MEMORY = "this machine has hardly any memory left; close other programs or give --jobs 1"
+PROCESSES = 32  # that a submission may have at once
+PYTHON = os.path.abspath(sys.executable)  # behind the walls, a path with ".." in it leads nowhere
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a submission may use.
+class Watched(Place):
+    """Runs submissions in processes that are watched, inside bubblewrap or not.
 
     Args:
-        seconds: for all its cells together, from the moment that the kernel is ready.
-        memory: megabytes.
-        disk: megabytes in its scratch folder.
-        processes: how many at once.
-        output: characters that its cells may print or show, all together; more is dropped.
+        limits: of a task.
+        walled: whether inside bubblewrap; it must be there.
     """
 
-    seconds: int = 60
-    memory: int = 2048
-    disk: int = 256
-    processes: int = 32
-    output: int = MEGABYTE
+    def __init__(self, limits: Limits, walled: bool) -> None:
+        self.limits, self.walled = limits, walled
+        self.lock, self.running, self.stopped = threading.Lock(), set(), False
 
-    @property
-    def cell(self) -> int:
-        """Seconds for one cell: a third of all, so that one endless loop leaves time for the other tasks."""
-        return max(1, round(self.seconds / 3))
+    def start(self, module: str, folder: Path) -> subprocess.Popen:
+        """Start a module of the package as a process with a scratch folder to run in."""
+        for file in font_lists():
+            (folder / "matplotlib").mkdir(exist_ok=True)
+            shutil.copy(file, folder / "matplotlib")
+        command = [PYTHON, "-P", "-m", module]
+        if self.walled:
+            command = [*walls(bubblewrap()[0], folder), *command]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with (folder / "errors").open("wb") as errors, self.lock:
+            process = subprocess.Popen(
+                command, **pipes, stderr=errors, cwd=folder, env=environment(folder), start_new_session=True
+            )
+            self.running.add(process.pid)
+            if self.stopped:
+                kill(process.pid)
+        return process
 
+    def excess(self, process: subprocess.Popen, folder: Path) -> str:
+        """What the process uses too much of, in words; "" where all is well."""
+        return excess(process.pid, folder, self.limits)
 
-class NoResult(Exception):
-    """A notebook could not be run, for a reason that lies with this machine and not with the student."""
+    def stop(self, process: subprocess.Popen) -> None:
+        """End a process and what it started."""
+        kill(process.pid)
+        with self.lock:
+            self.running.discard(process.pid)
+
+    def stop_all(self) -> None:
+        """End whatever runs, and start nothing more."""
+        with self.lock:
+            self.stopped, running = True, list(self.running)
+        for process_id in running:
+            kill(process_id)
 
 
 @functools.cache
@@ -68,7 +89,7 @@ def bubblewrap() -> tuple[str, str]:
     if program is None:
         return "", "bubblewrap (bwrap) is not installed"
     with tempfile.TemporaryDirectory() as folder:
-        command = [*walls(program, Path(folder)), sys.executable, "-c", ""]
+        command = [*walls(program, Path(folder)), PYTHON, "-c", ""]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=START)
     if ended.returncode:
         return "", f"bubblewrap does not work here ({ended.stderr.strip() or ended.returncode})"
@@ -90,7 +111,6 @@ def walls(program: str, folder: Path) -> list[str]:
             command += ["--ro-bind-try", path, path]
     for path in python_folders():
         command += ["--ro-bind-try", path, path]
-    command += ["--ro-bind", str(HERE / "kernel.py"), str(HERE / "kernel.py")]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(64 * MEGABYTE), "--tmpfs", "/dev/shm"]
     return [*command, "--remount-ro", "/dev", "--bind", str(folder), str(folder), "--remount-ro", "/"]
 
@@ -104,7 +124,12 @@ def visible(path: Path) -> str:
 def python_folders() -> list[str]:
     """Folders that this Python and the course's package need, and nothing beside them of the course."""
     executable = Path(sys.executable).resolve()
-    folders = [sys.prefix, sys.base_prefix, str(Path(sys.base_prefix).resolve()), str(executable.parents[1])]
+    folders = [
+        os.path.abspath(sys.prefix),
+        sys.base_prefix,
+        str(Path(sys.base_prefix).resolve()),
+        str(executable.parents[1]),
+    ]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
     package = importlib.util.find_spec("minitransformer")
@@ -120,7 +145,7 @@ def environment(home: Path) -> dict[str, str]:
     folders = {name: str(home) for name in ("HOME", "USERPROFILE", "APPDATA", "TMPDIR", "TEMP", "TMP")}
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
     own = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
+        "PATH": os.pathsep.join([str(Path(PYTHON).parent), os.defpath]),
         "USER": "student",
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",
@@ -129,7 +154,7 @@ def environment(home: Path) -> dict[str, str]:
         "IPYTHONDIR": str(home / "ipython"),
         "CUDA_VISIBLE_DEVICES": "",
         "TQDM_DISABLE": "1",
-        "NBGRADER_EXECUTION": "autograde",
+        "MPLBACKEND": "agg",
     }
     if site.ENABLE_USER_SITE:
         own["PYTHONUSERBASE"] = site.getuserbase()
@@ -146,68 +171,83 @@ def font_lists() -> tuple[Path, ...]:
     return tuple(Path(matplotlib.get_cachedir()).glob("fontlist-*.json"))
 
 
-def run(
-    notebook: str, limits: Limits, walled: bool, started: Callable[[subprocess.Popen], None] = lambda process: None
-) -> dict:
-    """Run a notebook in processes of its own and wait until the last of them is gone.
-
-    Args:
-        notebook: its text.
-        limits: what it may use.
-        walled: inside bubblewrap; it must be there.
-        started: called with the process, which whoever wants to end all this early gives to `kill`.
-
-    Returns:
-        "cells": a dictionary for each cell (None where nothing came back): "state" ("ok": ran to its end; "error"; "not run"; "": no code) and "outputs".
-        "ended": why it was ended early, or "".
-        "tampered": whether the kernel called a failing cell a success.
+def excess(process_id: int, folder: Path, limits: Limits) -> str:
+    """What a student's processes use too much of, in words; "" where all is well.
 
     Raises:
-        NoResult: no kernel could be started.
+        NoResult: the machine itself has hardly any memory left.
     """
-    folder = Path(tempfile.mkdtemp(prefix="peft-")).resolve()
     try:
-        (folder / "notebook.ipynb").write_text(notebook, encoding="utf-8")
-        fonts = folder / "run" / "home" / "matplotlib"
-        fonts.mkdir(parents=True)
-        for file in font_lists():
-            shutil.copy(file, fonts)
-        settings = json.dumps({"limits": asdict(limits), "walled": walled})
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "supervisor.py"), str(folder), settings],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        started(process)
+        root = psutil.Process(process_id)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return ""
+    memory, nameless = 0, {}
+    for member in family:
         try:
-            _, errors = process.communicate(timeout=limits.seconds + 2 * START)
-        except subprocess.TimeoutExpired:
-            errors = "it did not end in time"
-        finally:
-            kill(process.pid)
-            process.wait()
-        if (folder / "result.json").exists():
-            return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        if (folder / "ready").exists() and process.returncode < 0:  # too much for the process that listens
-            return {"cells": None, "ended": "it sent more than could be taken in", "tampered": False}
-        raise NoResult((errors.strip().splitlines() or ["no kernel could be started"])[-1])
-    finally:
-        remove(folder)
+            memory += member.memory_info().rss
+            nameless |= nameless_files(member.pid)
+        except (psutil.Error, OSError):
+            continue
+    memory += sum(size for size, in_memory in nameless.values() if in_memory)
+    if memory > limits.memory * MEGABYTE:
+        return f"stopped: more than {limits.memory} MB of memory"
+    if len(family) > PROCESSES:
+        return f"stopped: more than {PROCESSES} processes"
+    disk = files_in(folder) + sum(size for size, in_memory in nameless.values() if not in_memory)
+    if disk > limits.disk * MEGABYTE:
+        return f"stopped: more than {limits.disk} MB of files"
+    if psutil.virtual_memory().available < RESERVE:
+        raise NoResult(NO_MEMORY)
+    return ""
 
 
-def remove(folder: Path) -> None:
-    """Remove a scratch folder, whatever a student has made of it."""
+def files_in(folder: Path) -> float:
+    """Bytes that the files in a folder take; infinity where somebody keeps them from being counted."""
+    size, places = 0.0, [str(folder)]
+    while places:
+        try:
+            with os.scandir(places.pop()) as entries:
+                for entry in entries:
+                    size += entry.stat(follow_symlinks=False).st_size + 4096  # an empty file takes room, too
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):  # gone meanwhile
+            continue
+        except OSError:  # shut, or too deep
+            return math.inf
+    return size
+
+
+def nameless_files(process_id: int) -> dict[tuple[int, int], tuple[int, bool]]:
+    """Open files of a process that have no name, and so are in no folder: deleted ones and memfd's (Linux).
+
+    Returns:
+        By device and inode, because processes share them: bytes, and whether they are in memory.
+
+    Raises:
+        OSError: the process is gone, or this is not Linux.
+    """
+    found = {}
+    with os.scandir(f"/proc/{process_id}/fd") as entries:
+        for entry in entries:
+            try:
+                info = entry.stat()
+                if stat.S_ISREG(info.st_mode) and info.st_nlink == 0:
+                    in_memory = os.readlink(entry.path).startswith("/memfd:")
+                    found[info.st_dev, info.st_ino] = (info.st_blocks * 512, in_memory)
+            except OSError:
+                continue
+    return found
+
+
+def countable() -> bool:
+    """Whether this Linux counts the processes behind the walls apart from this user's others (since 5.14)."""
+    version = platform.release().split(".")
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:  # thousands of folders, one in the other
-        pass
-    if os.name == "posix" and folder.exists():
-        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-            subprocess.run([*command, str(folder)], stderr=subprocess.DEVNULL)
+        return (int(version[0]), int(version[1].split("-")[0])) >= (5, 14)
+    except (IndexError, ValueError):
+        return False
 
 
 def kill(process_id: int) -> None:
@@ -222,3 +262,47 @@ def kill(process_id: int) -> None:
             member.kill()
         except psutil.Error:
             continue
+
+
+# ---- without walls: what has changed --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Size and time of every file below some folders, to see later which of them have changed.
+
+    Args:
+        folders: to look into.
+        without: folders in them that change for other reasons.
+    """
+
+    folders: tuple[Path, ...]
+    without: tuple[Path, ...]
+
+    def take(self) -> dict[str, tuple[int, int]]:
+        """Bytes and time of change, by path."""
+        seen, places = {}, [str(folder) for folder in self.folders]
+        skipped = {str(folder) for folder in self.without}
+        while places:
+            try:
+                with os.scandir(places.pop()) as entries:
+                    for entry in entries:
+                        if entry.path in skipped or entry.name in ("__pycache__", ".git", ".ipynb_checkpoints"):
+                            continue
+                        info = entry.stat(follow_symlinks=False)
+                        if entry.is_dir(follow_symlinks=False):
+                            places.append(entry.path)
+                        else:
+                            seen[entry.path] = (info.st_size, info.st_mtime_ns)
+            except OSError:
+                continue
+        return seen
+
+
+def changes(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> list[str]:
+    """Which files are new, changed or gone, in words."""
+    words = [f"{path} is new" for path in sorted(after.keys() - before.keys())]
+    words += [f"{path} is gone" for path in sorted(before.keys() - after.keys())]
+    return words + [
+        f"{path} has changed" for path in sorted(before.keys() & after.keys()) if before[path] != after[path]
+    ]

@@ -133,12 +133,41 @@ def pretrain_command(parser: ArgumentParser) -> Carry:
 
 def progress_command(parser: ArgumentParser) -> Carry:
     """run the checks of your exercises and show what is done"""
-    parser.add_argument("folder", nargs="?", type=Path, help="your exercises (default: ./exercises, or the course's)")
+    add_exercises(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write a web page with every task, too")
 
     def carry_out(options: Namespace) -> None:
         from minitransformer.course.exercises import progress
 
-        progress(options.folder)
+        progress(options.folder, options.out)
+
+    return carry_out
+
+
+def hint_command(parser: ArgumentParser) -> Carry:
+    """show the next hint of a task, one further with each call"""
+    parser.add_argument("task", metavar="TASK", help="as in fuse_qkv, or 06/fuse_qkv")
+    add_exercises(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.exercises import hint
+
+        print(hint(options.task, options.folder))
+
+    return carry_out
+
+
+def reset_command(parser: ArgumentParser) -> Carry:
+    """give one task of your exercises back as it was, the answer open"""
+    parser.add_argument("task", metavar="TASK", help="as in fuse_qkv, or 06/fuse_qkv")
+    add_exercises(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.course.exercises import reset
+
+        kept = reset(options.task, options.folder)
+        print(f"{options.task} is open again; your notebook as it was: {kept}")
+        print("open it anew in Jupyter: what is still open there would be saved over it")
 
     return carry_out
 
@@ -177,6 +206,8 @@ COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
     "sweep": sweep_command,
     "pretrain": pretrain_command,
     "progress": progress_command,
+    "hint": hint_command,
+    "reset": reset_command,
     "figures": figures_command,
     "claims": claims_command,
     "doctor": doctor_command,
@@ -209,6 +240,11 @@ def add_scheduler(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="run on the Dask cluster whose scheduler is there, as in tcp://host:8786"
     )
+
+
+def add_exercises(parser: ArgumentParser) -> None:
+    """Where the learner's exercises are."""
+    parser.add_argument("folder", nargs="?", type=Path, help="your exercises (default: ./exercises, or the course's)")
 
 
 def add_out(parser: ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from minitransformer.__main__ import parse
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "grading"))
 import grade  # noqa: E402
+import late  # noqa: E402
 
 GUIDES = [ROOT / "docs" / name for name in ("teachers.md", "students.md")]
 each_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
@@ -31,8 +32,8 @@ def test_commands_exist(guide):
     code = typed(guide)
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert [name for name in re.findall(r"\bmake (\w+)", code) if name not in targets] == []
-    for name in re.findall(r"-m minitransformer (\w+)", code):
-        assert parse([name]).command == name
+    for call in re.findall(r"-m minitransformer (\w[^`\n]*)", code):
+        assert parse(call.split()).command == call.split()[0]
 
 
 def test_options_of_the_grading_exist_and_are_all_explained():
@@ -45,6 +46,15 @@ def test_options_of_the_grading_exist_and_are_all_explained():
     for name, default in re.findall(r"^\| `(--[a-z-]+)` .*\| `?([a-z0-9]+)`? \|$", code, re.MULTILINE):
         if known[name].default is not None:
             assert str(known[name].default) == default, name
+
+
+def test_rule_on_late_days_in_the_guide_is_one(tmp_path):
+    file = tmp_path / "late.toml"
+    file.write_text(
+        re.search(r"```toml\n(.*?)```", GUIDES[0].read_text(encoding="utf-8"), re.DOTALL)[1], encoding="utf-8"
+    )
+    rule = late.read_rule(file)
+    assert (rule.a_day, rule.at_most, rule.free, rule.more, set(rule.due)) == (0.1, 3, 2, {"ada": 3}, {"06_lora"})
 
 
 @each_guide
