@@ -248,4 +248,49 @@ WRONG = [
         "mended_attention", "the lesson's", "    head_dim =", "    attention(x, x, x)\n    head_dim =", "mend the code"
     ),
     Wrong("mended_attention", "x in place", "    head_dim =", "    x.data.zero_()\n    head_dim =", "x was changed"),
+    Wrong(
+        "predict_parameters",
+        "the library's formula",
+        "    tokens = 50 * 12",
+        "    from minitransformer.methods.full import METHOD\n\n"
+        "    METHOD.formula(GPTConfig(50, 24, 3, 4, 12))\n    tokens = 50 * 12",
+        "pencil and paper",
+    ),
+    Wrong(
+        "predict_first_symbol",
+        "the skills are asked",
+        "return {",
+        "[skill(torch.tensor([[4, 1, 5, 2, 0, 3]])) for skill in SKILLS.values()]\n    return {",
+        "pencil and paper",
+    ),
+    Wrong("top_k_probabilities", "a number for minus infinity", "-math.inf", "-1000.0", "still have some probability"),
+    Wrong("top_k_probabilities", "a large number for minus infinity", "-math.inf", "-1e4", "lower than all of them"),
+    Wrong(
+        "top_k_probabilities",
+        "double",
+        "return (kept / temperature)",
+        "return (kept.double() / temperature)",
+        "it must be float32",
+    ),
+    Wrong(
+        "top_k_probabilities",
+        "bar of the flattened table",
+        "logits.topk(k, dim=-1).values[:, -1:]",
+        "logits.flatten().topk(k).values[-1]",
+        "bar of its own",
+    ),
+    Wrong(
+        "mended_attention",
+        "dropout",
+        ".softmax(dim=-1) @ v",
+        ".softmax(dim=-1)\n    mixed = F.dropout(mixed, 0.1) @ v",
+        "nothing may be drawn at random",
+    ),
+    Wrong(
+        "mended_attention",
+        "default precision left",
+        "    B, T, d = x.shape\n",
+        "    B, T, d = x.shape\n    torch.set_default_dtype(torch.float64)\n",
+        "default precision",
+    ),
 ]
