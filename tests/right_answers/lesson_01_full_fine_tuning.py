@@ -117,4 +117,5 @@ def mended_loss(model, tokens, answer_start):
     return F.cross_entropy(model(tokens).transpose(1, 2), targets, ignore_index=IGNORE)
 """,
     ),
+    Right("mended_loss", "of shape (1,)", "targets.flatten())  # a", "targets.flatten()).view(1)  # a"),
 ]

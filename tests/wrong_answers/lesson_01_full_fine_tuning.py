@@ -160,13 +160,13 @@ WRONG = [
         "(end != start[name]).all()",
         "leaves out",
     ),
-    Wrong("task_vectors", "base changed", "copy.deepcopy(base)", "base", "it must stay as it is, so work on a copy"),
+    Wrong("task_vectors", "base changed", "copy.deepcopy(base)", "base", "it must stay as it is"),
     Wrong(
         "task_vectors",
         "shallow copy",
         "copy.deepcopy(base)",
         "copy.copy(base)",
-        "it must stay as it is, so work on a copy",
+        "it must stay as it is",
     ),
     Wrong("task_vectors", "scale forgotten", "scale * difference", "difference", "scale has no effect"),
     Wrong(
@@ -181,7 +181,7 @@ WRONG = [
         "vector scaled in place",
         "scale * difference",
         "difference.mul_(scale)",
-        "it must stay as it is, so work on a copy",
+        "it must stay as it is",
     ),
     Wrong(
         "task_vectors",
@@ -326,5 +326,122 @@ WRONG = [
         "    return F.cross_entropy",
         "    logits.sum().backward(retain_graph=True)\n    return F.cross_entropy",
         "gradient of model",
+    ),
+    Wrong(
+        "predict_decay",
+        "Adam with decoupled decay",
+        "    untouched = 2.0",
+        "    torch.optim.Adam([nn.Parameter(torch.ones(1))], weight_decay=0.5, decoupled_weight_decay=True)\n"
+        "    untouched = 2.0",
+        "calculate",
+    ),
+    Wrong(
+        "bitfit",
+        "the count remembered",
+        None,
+        """
+def attach_bitfit(model):
+    global REMEMBERED
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    REMEMBERED = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return model
+
+
+def count_bitfit(config):
+    return REMEMBERED
+""",
+        "by the config that is given",
+    ),
+    Wrong("bitfit", "doubled precision", "return model", "return model.double()", "float64"),
+    Wrong(
+        "bitfit",
+        "parameters replaced",
+        "    return model",
+        "    for module in model.modules():\n"
+        "        if getattr(module, 'bias', None) is not None:\n"
+        "            module.bias = nn.Parameter(module.bias.detach().clone())\n"
+        "    return model",
+        "was replaced",
+    ),
+    Wrong(
+        "bitfit",
+        "by the library's formula",
+        "    d, f = config.n_embd, config.n_inner",
+        "    from minitransformer.methods.full import count_full\n\n"
+        "    count_full(config)\n    d, f = config.n_embd, config.n_inner",
+        "calculate",
+    ),
+    Wrong(
+        "task_vectors",
+        "only what still trains",
+        "if not torch.equal(end, start[name]):",
+        "if end.requires_grad and not torch.equal(end, start[name]):",
+        "not whether they train now",
+    ),
+    Wrong(
+        "task_vectors",
+        "moves that add up to nothing",
+        "if not torch.equal(end, start[name]):",
+        "if (end - start[name]).sum() != 0:",
+        "leaves out blocks.0.attn.q_proj.weight",
+    ),
+    Wrong(
+        "task_vectors",
+        "upwards only",
+        "if not torch.equal(end, start[name]):",
+        "if (end - start[name]).max() > 0:",
+        "leaves out wte.weight",
+    ),
+    Wrong(
+        "task_vectors",
+        "a parameter stored",
+        "(end - start[name]).detach()",
+        "nn.Parameter((end - start[name]).detach(), requires_grad=False)",
+        "a plain tensor",
+    ),
+    Wrong(
+        "task_vectors",
+        "autograd left off",
+        "    start = dict(base.named_parameters())",
+        "    torch.set_grad_enabled(False)\n    start = dict(base.named_parameters())",
+        "leaves autograd switched off",
+    ),
+    Wrong(
+        "mended_loss",
+        "tokens changed before the model reads them",
+        None,
+        """
+def mended_loss(model, tokens, answer_start):
+    targets = tokens[:, 1:]
+    targets[:, : answer_start - 1] = IGNORE
+    return F.cross_entropy(model(tokens)[:, :-1].transpose(1, 2), targets)
+""",
+        "tokens was changed in place",
+    ),
+    Wrong(
+        "mended_loss",
+        "divided by the rows",
+        "targets.flatten())  # a",
+        'targets.flatten(), reduction="sum") / len(tokens)  # a',
+        "divided by the rows",
+    ),
+    Wrong(
+        "mended_loss",
+        "last token dropped",
+        "    return F",
+        "    targets[:, -1] = IGNORE\n    return F",
+        "the last answer token does not count",
+    ),
+    Wrong(
+        "mended_loss",
+        "question not read",
+        None,
+        """
+def mended_loss(model, tokens, answer_start):
+    logits = model(tokens[:, answer_start - 1 : -1])
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, answer_start:].flatten())
+""",
+        "does not read the question",
     ),
 ]
