@@ -9,13 +9,14 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minitransformer.course.plots import STYLE, new_figure, save
+from minitransformer.course.plots import STYLE, new_figure, save, score_over_steps
+from minitransformer.experiments.records import arm, over_steps
+from minitransformer.methods import METHODS
 from minitransformer.files import check_writable
 
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 FROZEN = "#E6E6E6"
 GREY = "#555555"
-PALE = ("prompt", "ia3", "intrinsic")  # colours that want black letters
 LINE = {"color": GREY, "linewidth": 1, "zorder": 1}
 
 Point = tuple[float, float]
@@ -47,7 +48,7 @@ def box(
     edge, letters, hatch = "#AAAAAA", "black", "////" if face == FROZEN else None
     if trained_by:
         face, edge, hatch = STYLE[trained_by][0], "black", None
-        letters = "black" if trained_by in PALE else "white"
+        letters = "white"
     corner = (x - width / 2, y - height / 2)
     thickness = 1.8 if trained_by else 0.8
     axes.add_patch(
@@ -217,36 +218,43 @@ def every_method_diagram() -> Figure:
 
 def mark(axes: Axes, number: int, method: str, x: float, y: float) -> None:
     """A numbered disc in a method's colour."""
-    letters = "black" if method in PALE else "white"
     disc = {"boxstyle": "circle,pad=0.22", "fc": STYLE[method][0], "ec": "black", "lw": 1.4}
-    axes.text(x, y, str(number), ha="center", va="center", fontsize=8.5, color=letters, bbox=disc, zorder=4)
+    axes.text(x, y, str(number), ha="center", va="center", fontsize=8.5, color="white", bbox=disc, zorder=4)
 
 
 # ---- inside the adapter, and beside the backbone --------------------------------------------------------------------------
 
 
 def adapter_diagram() -> Figure:
-    """A bottleneck adapter between frozen layers: down to a few dimensions, a nonlinearity, up again, and the detour."""
-    figure, axes = canvas(9, 3.4, (-0.5, 15.6), (-2.6, 2.6))
-    box(axes, "attention\nor MLP", 1.2, 0, 2.0, 2.4)
-    box(axes, "d", 3.9, 0, 0.5, 2.4, face="white")
-    for x, text, wide, narrow in ((5.8, "$W_{down}$", 1.2, 0.4), (9.6, "$W_{up}$", 0.4, 1.2)):
-        corners = [(x - 0.8, -wide), (x - 0.8, wide), (x + 0.8, narrow), (x + 0.8, -narrow)]
-        axes.add_patch(plt.Polygon(corners, facecolor=STYLE["adapter"][0], edgecolor="black", linewidth=1.8, zorder=2))
-        axes.text(x, 0, text, ha="center", va="center", fontsize=9, color="white", zorder=3)
-    box(axes, "GELU\nm", 7.7, 0, 0.95, 0.8, face="white")
+    """A bottleneck adapter as a narrow lane beside the road: down to a few dimensions, a nonlinearity, up, and added."""
+    figure, axes = canvas(9, 3.6, (-0.2, 15.4), (-4.1, 1.6))
+    road = {"arrowstyle": "-|>", "color": GREY, "linewidth": 4, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 18}
+    low = -2.1
+    box(axes, "attention\nor MLP", 1.2, 0, 2.0, 2.0)
+    axes.annotate("", (11.25, 0), (2.2, 0), arrowprops=road, zorder=1)
+    axes.annotate("", (12.9, 0), (11.7, 0), arrowprops=road, zorder=1)
     plus(axes, 11.5, 0)
-    box(axes, "add to the\nstream,\nnext layer", 13.9, 0, 2.2, 2.4)
-    for start, end in ((2.2, 3.65), (4.15, 5.0), (6.6, 7.2), (8.2, 8.8), (10.4, 11.3), (11.7, 12.8)):
-        arrow(axes, (start, 0), (end, 0))
-    arrow(axes, (2.9, 0), (2.9, 1.9), (11.5, 1.9), (11.5, 0.25))
-    axes.text(7.2, 2.0, "the detour: what came in goes on unchanged", ha="center", va="bottom", fontsize=9, color=GREY)
+    box(axes, "added to\nthe stream", 14.0, 0, 2.2, 2.0)
+    words = "the road: what comes in, goes on unchanged"
+    axes.text(7, 0.25, words, ha="center", va="bottom", fontsize=10, color=GREY)
+    arrow(axes, (3.0, 0), (3.0, low), (4.1, low))
+    for x, text, wide, narrow in ((4.9, "$W_{down}$", 1.1, 0.4), (9.1, "$W_{up}$", 0.4, 1.1)):
+        corners = [(x - 0.8, low - wide), (x - 0.8, low + wide), (x + 0.8, low + narrow), (x + 0.8, low - narrow)]
+        axes.add_patch(plt.Polygon(corners, facecolor=STYLE["adapter"][0], edgecolor="black", linewidth=1.8, zorder=2))
+        axes.text(x, low, text, ha="center", va="center", fontsize=10, color="white", zorder=3)
+    box(axes, "GELU", 7.0, low, 1.1, 0.8, face="white")
+    arrow(axes, (5.7, low), (6.4, low))
+    arrow(axes, (7.55, low), (8.3, low))
+    arrow(axes, (9.9, low), (11.5, low), (11.5, -0.3))
+    for x, letter in ((3.6, "d"), (6.05, "m"), (7.9, "m"), (10.5, "d")):
+        axes.text(x, low + 0.15, f"${letter}$", ha="center", va="bottom", fontsize=11)
+    axes.text(12.0, low, "zero on day one", ha="left", va="center", fontsize=10, color=STYLE["adapter"][0])
     legend(axes, {"adapter": "trained"}, loc="lower center", ncols=2)
     return figure
 
 
 def ladder_diagram(n_layer: int = 3) -> Figure:
-    """The frozen backbone, the side network beside it, the rungs between them, and the way of the gradient."""
+    """The frozen backbone, the side network beside it, the ladders between them, and the way of the gradient."""
     step, top, low = 2.6, 2.0, 0.0  # a column for each layer; the backbone above, the side below
     end = (n_layer + 1) * step
     figure, axes = canvas(10, 3.6, (-0.9, end + 2.9), (-1.1, 2.9))
@@ -255,7 +263,7 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
         x = i * step
         box(axes, "embed" if i == 0 else f"block {i}", x, top, 1.4, 0.8)
         box(axes, f"ladder {i}", x + 1.05, 1.0, 0.95, 0.4, trained_by="lst")
-        arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its rung
+        arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its ladder
         if i < n_layer:
             arrow(axes, (x + 0.7, top), (x + step - 0.7, top))
         if i:
@@ -267,11 +275,11 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
     axes.plot([1.05, 1.05], [0.82, low], **LINE)
     box(axes, "up", end + 0.35, 1.0, 0.6, 0.36, trained_by="lst")
     arrow(axes, (n_layer * step + 2.23, low), (end + 0.35, low), (end + 0.35, 0.82))
-    arrow(axes, (end + 0.35, 1.18), (end + 0.35, top - 0.22))
-    axes.plot([n_layer * step + 0.7, end + 0.1], [top, top], **LINE)
-    plus(axes, end + 0.35, top)
+    arrow(axes, (end + 0.35, 1.18), (end + 0.35, top), (end + 1.1, top))
+    axes.plot(
+        [n_layer * step + 0.7, n_layer * step + 1.05], [top, top], **LINE
+    )  # the backbone's own answer is not used
     box(axes, "norm, head", end + 1.9, top, 1.6, 0.8)
-    arrow(axes, (end + 0.6, top), (end + 1.1, top))
     arrow(axes, (end + 1.0, top - 0.65), (end + 0.6, low - 0.5), color=gradient, dashed=True)
     arrow(axes, (end + 0.5, low - 0.5), (0.8, low - 0.5), color=gradient, dashed=True)
     words = "the gradient comes back this way, and no other"
@@ -281,6 +289,13 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
 
 
 # ---- the files in docs/figures ------------------------------------------------------------------------------------------
+
+
+def recorded_steps() -> Figure:
+    """The recorded ladder: scores over steps of every method on the two rungs that tell them apart."""
+    return score_over_steps(
+        {rung: {name: over_steps(arm("steps", rung, name)) for name in METHODS} for rung in ("compose", "learn")}
+    )
 
 
 def save_diagrams(folder: Path | None = None) -> Path:
@@ -296,7 +311,12 @@ def save_diagrams(folder: Path | None = None) -> Path:
         raise ValueError("an installed copy keeps no figures; name a folder for them: figures FOLDER")
     folder = folder or FIGURES
     check_writable(folder)
-    diagrams = {"every_method": every_method_diagram, "bottleneck": adapter_diagram, "ladder": ladder_diagram}
+    diagrams = {
+        "every_method": every_method_diagram,
+        "bottleneck": adapter_diagram,
+        "ladder": ladder_diagram,
+        "steps": recorded_steps,
+    }
     for name, draw in diagrams.items():
         save(draw(), folder / f"{name}.png")
     return folder
