@@ -163,4 +163,20 @@ def attach_houlsby(model, bottleneck):
         "Adapter(d, bottleneck).to(model.wte.weight))\n        block.mlp",
         "[Adapter(d, bottleneck)][0].to(model.wte.weight.dtype))\n        block.mlp",
     ),
+    Right(
+        "predict_moved",
+        "keys of dictionaries",
+        "return one, two",
+        "return dict.fromkeys(one).keys(), dict.fromkeys(two)",
+    ),
+    Right(
+        "attach_houlsby",
+        "down at zero, up at random",
+        "    return model",
+        "    for module in model.modules():\n"
+        "        if isinstance(module, Adapter):\n"
+        "            nn.init.zeros_(module.down_proj.weight)\n"
+        "            nn.init.zeros_(module.down_proj.bias)\n"
+        "            nn.init.normal_(module.up_proj.weight, std=0.1)\n    return model",
+    ),
 ]

@@ -81,7 +81,9 @@ WRONG = [
         "once the gradient comes through, where does it stop",
     ),
     Wrong("predict_moved", "only the new ones", "one | {", "{", "stays moved"),
-    Wrong("attach_pfeiffer", "leave_out inverted", "number not in leave_out", "number in leave_out", "no block has"),
+    Wrong(
+        "attach_pfeiffer", "leave_out inverted", "number not in leave_out", "number in leave_out", "the other way round"
+    ),
     Wrong(
         "attach_pfeiffer",
         "leave_out inverted unless empty",
@@ -209,7 +211,7 @@ WRONG = [
         "order of the bias below",
         "torch.cat([a.down_proj.bias, b.down_proj.bias])",
         "torch.cat([b.down_proj.bias, a.down_proj.bias])",
-        "the new adapter gives for w = 0.3 is not right",
+        "another order than their weights",
     ),
     Wrong(
         "join_adapters",
@@ -466,4 +468,167 @@ WRONG = [
         "",
     ),
     Wrong("attach_houlsby", "two blocks", "for block in model.blocks:", "for block in model.blocks[:2]:", ""),
+    Wrong(
+        "attach_pfeiffer",
+        "down of ones",
+        "            block.mlp = Adapted",
+        "            nn.init.ones_(adapter.down_proj.weight)\n            block.mlp = Adapted",
+        "numbers that are alike",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "down too wide",
+        "            block.mlp = Adapted",
+        "            nn.init.normal_(adapter.down_proj.weight, std=50.0)\n            block.mlp = Adapted",
+        "they should be between",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "bias down at zero",
+        "            block.mlp = Adapted",
+        "            nn.init.zeros_(adapter.down_proj.bias)\n            block.mlp = Adapted",
+        "do not start as the lesson's do",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "one seed for all",
+        "            block.mlp = Adapted",
+        "            torch.manual_seed(0)\n            adapter = Adapter(d, d // reduction)\n            block.mlp = Adapted",
+        "the same numbers each time",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "the network copied",
+        "            block.mlp = Adapted",
+        "            block.mlp = copy.deepcopy(block.mlp)\n            block.mlp = Adapted",
+        "itself and no copy",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "copies of one adapter",
+        LOOP + "            adapter = Adapter(d, d // reduction)",
+        "    first = Adapter(d, d // reduction)\n" + LOOP + "            adapter = copy.deepcopy(first)",
+        "draw each anew",
+    ),
+    Wrong("attach_pfeiffer", "rounded to the nearest", "d // reduction", "round(d / reduction)", "rounded down"),
+    Wrong(
+        "attach_pfeiffer",
+        "the lesson's METHOD",
+        None,
+        """
+def attach_pfeiffer(model, reduction, leave_out=()):
+    return METHOD.attach(model, bottleneck=model.config.n_embd // reduction)
+""",
+        "attach_adapter does the work here",
+    ),
+    Wrong(
+        "attach_pfeiffer",
+        "a bias at the head",
+        "    return model",
+        "    model.lm_head.bias = nn.Parameter(model.wte.weight.new_zeros(model.config.vocab_size), requires_grad=False)\n"
+        "    return model",
+        "lm_head.bias is new",
+    ),
+    Wrong("join_adapters", "last bias of a in full", BIAS, "a.up_proj.bias", "of a alone, and in full"),
+    Wrong(
+        "join_adapters",
+        "last biases crossed",
+        BIAS,
+        "(1 - w) * a.up_proj.bias + w * b.up_proj.bias",
+        "each other's weights",
+    ),
+    Wrong(
+        "join_adapters",
+        "autograd left off",
+        "    with torch.no_grad():\n",
+        "    torch.set_grad_enabled(False)\n    if True:\n",
+        "leaves autograd switched off",
+    ),
+    Wrong(
+        "join_adapters",
+        "forward put over",
+        "    return joined",
+        "    joined.forward = lambda x: w * a(x) + (1 - w) * b(x)\n    return joined",
+        "another forward",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "query and key tied",
+        "self.key = nn.Linear(n_embd, n_embd, bias=False)",
+        "self.key = self.query",
+        "share one matrix",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "weights of query and key tied",
+        "        nn.init.eye_",
+        "        self.key.weight = self.query.weight\n        nn.init.eye_",
+        "share one matrix",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "key a copy of query",
+        "        nn.init.eye_",
+        "        self.key.load_state_dict(self.query.state_dict())\n        nn.init.eye_",
+        "start with the same numbers",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "one layer too many",
+        "        nn.init.eye_",
+        "        self.out = nn.Linear(n_embd, n_embd)\n        nn.init.eye_",
+        "is in none of the formulas",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "value frozen",
+        "        nn.init.eye_(self.value.weight)",
+        "        nn.init.eye_(self.value.weight)\n        self.value.requires_grad_(False)",
+        "self.value.weight does not train",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "the lesson's METHOD",
+        None,
+        """
+def attach_houlsby(model, bottleneck):
+    METHOD.attach(model, bottleneck=bottleneck)
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.requires_grad_(True)
+    return model
+""",
+        "attach_adapter does the work here",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "copies of one adapter",
+        SECOND,
+        "AdaptedSublayer(block.mlp, copy.deepcopy(block.attn.adapter))",
+        "draw each anew",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "an adapter behind the head",
+        "    return model",
+        "    head = Adapter(model.config.vocab_size, 2).to(model.wte.weight)\n"
+        "    model.lm_head = AdaptedSublayer(model.lm_head, head).requires_grad_(False)\n    return model",
+        "here also lm_head",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "down of ones",
+        "    return model",
+        "    for block in model.blocks:\n        for part in (block.attn, block.mlp):\n"
+        "            nn.init.ones_(part.adapter.down_proj.weight)\n    return model",
+        "features of an adapter are alike",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "down of zeros, bias at random",
+        "    return model",
+        "    for block in model.blocks:\n        for part in (block.attn, block.mlp):\n"
+        "            nn.init.zeros_(part.adapter.down_proj.weight)\n    return model",
+        "features of an adapter are alike",
+    ),
 ]
