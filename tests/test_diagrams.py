@@ -1,5 +1,6 @@
 """The drawings: one for every method, and the committed files are those that the code draws."""
 
+import matplotlib.colors
 import matplotlib.image
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from minitransformer.course.diagrams import (
     every_method_diagram,
     save_diagrams,
 )
+from minitransformer.course.plots import STYLE
 from minitransformer.methods import METHODS
 
 
@@ -30,6 +32,23 @@ def test_a_method_is_drawn_with_what_it_trains(method):
     plain = [text.get_text() for text in block_diagram().axes[0].texts]
     for name, *_ in ADDED.get(method, []):
         assert texts.count(name) > plain.count(name)
+
+
+def contrast(color, ground):
+    """Contrast of two colours as WCAG 2 defines it, 1 to 21."""
+
+    def luminance(name):
+        parts = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in matplotlib.colors.to_rgb(name)]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    low, high = sorted((luminance(color), luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("method", STYLE)
+def test_colours_stand_out_on_white_and_on_dark(method):
+    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert min(contrast(STYLE[method][0], ground) for ground in ("#FFFFFF", "#1E1E1E")) >= 3
 
 
 def test_unknown_method_is_named():

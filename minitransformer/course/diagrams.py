@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from minitransformer.course.plots import STYLE, new_figure, save, score_over_steps
 from minitransformer.experiments.records import arm, over_steps
-from minitransformer.methods import METHODS
 from minitransformer.files import check_writable
+from minitransformer.methods import METHODS
 
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 FROZEN = "#E6E6E6"

@@ -13,20 +13,25 @@ from torch import Tensor
 
 from minitransformer.train import History
 
-# Paul Tol's "muted" scheme, told apart by colour-blind readers; the markers tell methods apart in print too.
+# Colours of middle brightness, at least 3 : 1 against white and against the dark grey of notebooks; the markers tell
+# methods apart in print and for colour-blind readers.
 STYLE: dict[str, tuple[str, str]] = {  # method -> colour, marker
-    "full": ("#222222", "s"),
-    "adapter": ("#CC6677", "o"),
-    "prompt": ("#DDCC77", "v"),
-    "prefix": ("#999933", "^"),
-    "ia3": ("#88CCEE", "P"),
-    "lora": ("#332288", "D"),
-    "dora": ("#AA4499", "X"),
-    "lst": ("#117733", "<"),
-    "mam": ("#882255", ">"),
-    "intrinsic": ("#44AA99", "*"),
-    "parallel": ("#4477AA", "d"),  # half of MAM
+    "full": ("#7A7A7A", "s"),
+    "adapter": ("#D1495B", "o"),
+    "prompt": ("#B07D0E", "v"),
+    "prefix": ("#7A8B1F", "^"),
+    "ia3": ("#2B8CC4", "P"),
+    "lora": ("#5B5BD6", "D"),
+    "dora": ("#B44FC0", "X"),
+    "lst": ("#2E8B57", "<"),
+    "mam": ("#A8506E", ">"),
+    "intrinsic": ("#178F8F", "*"),
+    "parallel": ("#4A7BA6", "d"),  # half of MAM
 }
+NAMES = {  # method -> what it is called in a picture
+    "full": "full", "adapter": "adapters", "prompt": "prompt", "prefix": "prefix", "ia3": "(IA)³", "lora": "LoRA",
+    "dora": "DoRA", "lst": "ladder side", "mam": "MAM", "intrinsic": "random slice",
+}  # fmt: skip
 BASE = "#888888"  # the colour of "before any training"
 
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100, "font.size": 10})
@@ -126,6 +131,53 @@ def count_axis(panel: Axes) -> None:
     panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=5))
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.minorticks_off()
+
+
+def score_over_steps(lines: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> Figure:
+    """Held-out score over training steps, both as they were recorded, a panel a task, a line a method with its name.
+
+    The band goes from the worst to the best seed. A hollow mark at the end is a method that was still learning;
+    names stand in the order of arrival.
+
+    Args:
+        lines: task -> method -> what `records.over_steps` gives: rows of step, score, scores and states.
+    """
+    figure = new_figure(5.0 * len(lines) + 0.3, 4.2)
+    panels = figure.subplots(1, len(lines), squeeze=False, sharey=True)[0]
+    for panel, (task, methods) in zip(panels, lines.items(), strict=True):
+        arrivals, longest = {}, max(map(len, methods.values()))
+        for method, points in methods.items():
+            style = method_style(method)
+            steps, scores = ([point[name] for point in points] for name in ("step", "score"))
+            low, high = ([edge(point["scores"]) for point in points] for edge in (min, max))
+            learning = "unfinished" in points[-1]["states"]
+            panel.plot(steps, scores, markersize=4, linewidth=1.8, **style)
+            panel.fill_between(steps, low, high, color=style["color"], alpha=0.10, linewidth=0)
+            face = "white" if learning else style["color"]
+            panel.plot(steps[-1:], scores[-1:], linestyle="", markersize=7, markerfacecolor=face, **style)
+            later = (longest - len(points)) * scores[-1]  # a method that had solved its task was stopped
+            arrivals[method] = -sum(scores) - later  # a large area under the curve is an early arrival
+        panel.set(title=task, xscale="log", xlabel="training steps", ylim=(-0.04, 1.04))
+        panel.margins(x=0.12)
+        label_in_order(panel, arrivals)
+    panels[0].set_ylabel("held-out accuracy (more is better)")
+    return figure
+
+
+def label_in_order(panel: Axes, arrivals: Mapping[str, float]) -> None:
+    """Write the names of methods beside a panel in the order in which they arrive, each with its mark.
+
+    Args:
+        panel: with its limits set.
+        arrivals: method -> anything that sorts; the first stands on top.
+    """
+    across = panel.get_yaxis_transform()  # x as a part of the panel, y as data
+    for n, method in enumerate(sorted(arrivals, key=arrivals.get)):
+        height = 1.0 - n * 0.1
+        style = method_style(method)
+        panel.plot(1.04, height, markersize=6, linestyle="", transform=across, clip_on=False, **style)
+        name = NAMES.get(method, method)
+        panel.text(1.08, height, name, transform=across, color=style["color"], fontsize=10, va="center")
 
 
 def pareto_front(rows: Sequence[Mapping]) -> list[Mapping]:
