@@ -17,6 +17,7 @@ from minitransformer.methods import METHODS
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 FROZEN = "#E6E6E6"
 GREY = "#555555"
+ROAD = "#C9C9C9"
 LINE = {"color": GREY, "linewidth": 1, "zorder": 1}
 
 Point = tuple[float, float]
@@ -166,6 +167,34 @@ def block_diagram(method: str | None = None) -> Figure:
         axes.text(4.0, -1.95, "side network, d / r wide", ha="center", va="bottom", fontsize=8, color=GREY)
     if method:
         legend(axes, {method: f"trained by {method}"}, method != "full", loc="lower center", ncols=2)
+    return figure
+
+
+def main_road_diagram() -> Figure:
+    """The residual stream of one block as a main road: two boxes read from it and add to it; shapes beside the arrows."""
+    figure, axes = canvas(9, 3.4, (-0.2, 16.2), (-1.0, 4.6))
+    axes.fill((0.2, 15.2, 15.2, 16.0, 15.2, 15.2, 0.2), (0.25, 0.25, 0.5, 0, -0.5, -0.25, -0.25), color=ROAD, zorder=0)
+    axes.text(0.3, -0.75, "residual stream, (B, T, d)", fontsize=11, va="center")
+    sides = [  # where it leaves and joins the road; what stands on the side road; its shape inside
+        (
+            2.2,
+            7.0,
+            "LN 1",
+            "attention",
+            "a token gathers from those\nbefore it, 4 heads of d / 4",
+            "q, k, v:\n(B, 4, T, d/4)",
+        ),
+        (9.0, 13.8, "LN 2", "feed-forward", "each token by itself", "d → 4d → d"),
+    ]
+    for leave, join, norm, name, what, shape in sides:
+        middle = (leave + join) / 2
+        arrow(axes, (leave, 0), (leave, 2.2), (middle - 1.3, 2.2))
+        arrow(axes, (middle + 1.3, 2.2), (join, 2.2), (join, 0.42))
+        box(axes, norm, leave, 1.2, 1.15, 0.62, face="white")
+        box(axes, name, middle, 2.2, 2.6, 1.0, face="#EEEEEE")
+        axes.text(middle, 3.0, what, fontsize=10, ha="center", va="bottom")
+        axes.text(middle, 1.1, shape, fontsize=9, ha="center", va="center", color=GREY)
+        plus(axes, join, 0)
     return figure
 
 

@@ -9,11 +9,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minitransformer.course.plots import BASE, STYLE, method_style, new_figure
+from minitransformer.course.plots import BASE, NEW, STYLE, method_style, new_figure
 
 
 def attention_maps(
-    weights: Tensor, labels: Sequence[str], extra_keys: Sequence[str] = (), titles: Sequence[str] = ()
+    weights: Tensor,
+    labels: Sequence[str],
+    extra_keys: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    arrow: tuple[int, str] | None = None,
 ) -> Figure:
     """Attention weights (n_head, T, S): a panel a head, queries down, keys across.
 
@@ -22,6 +26,7 @@ def attention_maps(
         labels: of the T tokens.
         extra_keys: labels of the S - T keys before those of the tokens, which have no queries; a line parts them off.
         titles: of the panels; empty: the numbers of the heads.
+        arrow: a panel, and words that point in it to the weight that is largest but for those in the first half.
     """
     titles = titles or [f"head {head}" for head in range(len(weights))]
     keys = [*extra_keys, *labels]
@@ -34,8 +39,43 @@ def attention_maps(
         panel.set_yticks(range(len(labels)), labels, fontsize=7)
         if extra_keys:
             panel.axvline(len(extra_keys) - 0.5, color="white", linewidth=1)
+    if arrow is not None:
+        panel, words = arrow
+        values = weights[panel][len(labels) // 2 :]
+        query, key = divmod(values.argmax().item(), len(keys))
+        panels[0][panel].annotate(
+            words, (key, query + len(labels) // 2), (0.96, 0.9), textcoords="axes fraction", ha="right", va="top",
+            color="white", fontsize=11, arrowprops={"arrowstyle": "->", "color": "white"},
+        )  # fmt: skip
     panels[0][0].set_ylabel("query (who looks)")
     figure.colorbar(image, ax=panels[0], label="attention weight", shrink=0.8)
+    return figure
+
+
+def loss_by_symbol(losses: Mapping[str, Sequence[float]], level: float, meaning: str) -> Figure:
+    """Loss at each symbol of an answer, a group of bars a symbol; a dashed line marks a loss that means something.
+
+    Args:
+        losses: label -> nats of the first symbol, the second, ...; two of them.
+        level: of the line, in nats.
+        meaning: what to write on it.
+    """
+    figure = new_figure(7.2, 3.4)
+    axes = figure.subplots()
+    for (label, nats), color, side in zip(losses.items(), (NEW, BASE), (-0.2, 0.2), strict=True):
+        places = [symbol + side for symbol in range(1, len(nats) + 1)]
+        axes.bar(places, nats, 0.38, color=color)
+        for place, value in zip(places, nats, strict=True):
+            plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # where the line would cross the number
+            axes.text(
+                place, value + 0.03, f"{value:.2f}", ha="center", va="bottom", fontsize=9, color=color, bbox=plain
+            )
+        axes.text(len(nats) + 0.5, 0.95 if side < 0 else 0.78, label, ha="right", color=color, fontsize=11)
+    axes.axhline(level, color="black", linestyle="--", linewidth=1, zorder=0)
+    axes.text(len(nats) + 0.5, level + 0.03, meaning, ha="right", va="bottom", fontsize=11)
+    axes.set(
+        xlabel="symbol of the answer", ylabel="loss (nats)", ylim=(0, 1.2 * max(level, *max(losses.values(), key=max)))
+    )
     return figure
 
 
@@ -58,6 +98,25 @@ def cosines(panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence
         axes.set_yticks(range(len(rows)), rows)
     all_axes[0].set_ylabel("virtual token, and where it started")
     figure.colorbar(image, ax=all_axes, label="cosine", shrink=0.8)
+    return figure
+
+
+def feature_map(values: Tensor, columns: Sequence[str], xlabel: str = "symbol that has to be written") -> Figure:
+    """Mean activation of the features of a bottleneck, a row a feature: (m, columns).
+
+    Args:
+        values: of each feature (down) for each symbol (across).
+        columns: labels of the symbols.
+        xlabel: what they are.
+    """
+    figure = new_figure(5.2, 1.0 + 0.2 * len(values))
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap="cividis", aspect="auto")
+    axes.set(xlabel=xlabel, ylabel=f"the {len(values)} features")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="mean activation")
     return figure
 
 

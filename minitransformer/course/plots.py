@@ -32,7 +32,8 @@ NAMES = {  # method -> what it is called in a picture
     "full": "full", "adapter": "adapters", "prompt": "prompt", "prefix": "prefix", "ia3": "(IA)³", "lora": "LoRA",
     "dora": "DoRA", "lst": "ladder side", "mam": "MAM", "intrinsic": "random slice",
 }  # fmt: skip
-BASE = "#888888"  # the colour of "before any training"
+BASE = "#888888"  # the colour of "before any training", and of what the base knew
+NEW = "#C8641E"  # the colour of a skill that is being taught
 
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100, "font.size": 10})
 
@@ -78,6 +79,55 @@ def training_curves(histories: Mapping[str, History], metric: str = "accuracy") 
         figure.legend(*right.get_legend_handles_labels(), loc="outside right center", frameon=False)
     else:
         right.legend(frameon=False)
+    return figure
+
+
+def new_and_old(panels: Mapping[str, Sequence[tuple[float, float, float]]], xlabel: str, log: bool = False) -> Figure:
+    """What is learned and what is left, as two lines over one axis, a panel a title; the first panel labels its lines.
+
+    Args:
+        panels: title -> points (x, score on the new skill, score on the old skills).
+        xlabel: what x is.
+        log: whether that axis is logarithmic.
+    """
+    figure = new_figure(3.4 * len(panels) + 0.4, 3.2)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, points) in zip(all_axes, panels.items(), strict=True):
+        x, new, old = zip(*points, strict=True)
+        axes.plot(x, new, "o-", color=NEW, linewidth=2, label="the new skill")
+        axes.plot(x, old, "s-", color=BASE, linewidth=2, label="the old skills")
+        axes.set(title=title, xlabel=xlabel, ylim=(-0.03, 1.05))
+        if log:
+            axes.set(xscale="log", xticks=x, xticklabels=[f"{step:g}" for step in x])
+            axes.minorticks_off()
+    all_axes[0].set_ylabel("held-out questions right")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    texts = figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=11).get_texts()
+    for text, color in zip(texts, (NEW, BASE), strict=True):
+        text.set_color(color)
+    return figure
+
+
+def score_over_kept(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+    """Score on the new skill over what is kept of the old ones, a curve a method, its learning rates along the curve.
+
+    Args:
+        curves: method -> points (rate, score, kept); up and to the right is better.
+    """
+    figure = new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    for method, points in curves.items():
+        rates, scores, kept = zip(*sorted(points), strict=True)
+        axes.plot(kept, scores, linewidth=1.5, markersize=8, **method_style(method))
+        for rate, score, left in zip(rates, scores, kept, strict=True):
+            place = {"xytext": (8, -13)} if left < 0.1 else {"xytext": (0, -17), "ha": "center"}
+            words = f"{rate:f}".rstrip("0")
+            axes.annotate(words, (left, score), textcoords="offset points", fontsize=10, **place)
+    axes.annotate(
+        "better", (0.98, 0.52), (0.86, 0.36), fontsize=11, ha="center", va="center", color=BASE,
+        arrowprops={"arrowstyle": "->", "color": BASE},
+    )  # fmt: skip
+    axes.set(xlabel="kept of the old skills", ylabel="score on the new skill", xlim=(-0.05, 1.05), ylim=(-0.05, 1.07))
     return figure
 
 
