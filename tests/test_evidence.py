@@ -5,7 +5,17 @@ import math
 import pytest
 
 from minitransformer.experiments import records
-from minitransformer.experiments.evidence import SOLVED, at_step, interval, reach, state, steps_to, verdict
+from minitransformer.experiments.evidence import (
+    SOLVED,
+    at_step,
+    interval,
+    reach,
+    reaches,
+    state,
+    steps_to,
+    together,
+    verdict,
+)
 
 
 def run(*losses, scores=None, steps=(100, 200, 500, 1000)):
@@ -148,3 +158,33 @@ def test_a_run_that_solved_its_task_counts_at_later_budgets():
     early = [*rows(0.1, 5, [(10, 0.995, 0.5)], finished="solved"), *rows(0.3, 5, [(10, 0.2, 0.5), (100, 0.9, 0.1)])]
     line = records.over_steps(early)
     assert [(point["step"], point["rate"], point["score"]) for point in line] == [(10, 0.1, 0.995), (100, 0.1, 0.995)]
+
+
+@pytest.mark.parametrize(
+    ("values", "states", "expected"),
+    [
+        ([0.97, 0.96, 0.98, 0.97, 0.99], ["finished"], "holds here"),
+        ([0.5, 0.6, 0.55, 0.5, 0.6], [], "does not hold"),
+        ([0.5, 0.6, 0.55, 0.5, 0.6], ["finished", "unfinished"], "undecided"),
+        ([0.9, 1.0, 0.92, 1.0, 0.93], [], "undecided"),
+        ([1.0, 1.0, 1.0], [], "undecided"),
+    ],
+)
+def test_a_score_is_reached_by_the_interval_over_seeds(values, states, expected):
+    assert reaches(values, 0.95, states) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "every", "some"),
+    [
+        (["no room", "no room"], "no room", "no room"),
+        (["no room", "holds here"], "holds here", "holds here"),
+        (["holds here", "does not hold"], "depends", "holds here"),
+        (["holds here", "undecided"], "undecided", "holds here"),
+        (["does not hold", "undecided"], "undecided", "undecided"),
+        (["does not hold", "no room"], "does not hold", "does not hold"),
+    ],
+)
+def test_a_claim_of_several_comparisons_is_decided_by_those_with_room(verdicts, every, some):
+    assert together(verdicts) == every
+    assert together(verdicts, some=True) == some

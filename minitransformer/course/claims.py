@@ -8,12 +8,12 @@ written there either, but the comparison: the rules of evidence compute the verd
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minitransformer.experiments import records
-from minitransformer.experiments.evidence import verdict
+from minitransformer.experiments import comparisons, evidence
+from minitransformer.experiments.comparisons import Comparison
 from minitransformer.files import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +47,8 @@ class Claim:
         why: one sentence, without figures that the cell does not print.
         where: "NN_name.ipynb#claim-tag" (a cell), "tests/test_x.py::test_name" (a test) or "" (not testable).
         figure: a regular expression that finds the figure in the cell's output; "" for tests.
-        compare: where the verdict is COMPUTED, what is compared: `record` (a recorded study), `task`, `better` and `than`
-            (methods), `step`, and `limit` where the claim speaks of what can be reached and not of a number of steps.
+        compare: where the verdict is COMPUTED, what is compared.
+        some: the claim is that one of the comparisons holds; else that all do.
     """
 
     section: str
@@ -57,7 +57,8 @@ class Claim:
     why: str
     where: str = ""
     figure: str = ""
-    compare: Mapping[str, object] | None = None
+    compare: Sequence[Comparison] = ()
+    some: bool = False
 
 
 def read_claims(file: Path = CLAIMS) -> list[Claim]:
@@ -69,12 +70,13 @@ def read_claims(file: Path = CLAIMS) -> list[Claim]:
     claims = []
     for entry in tomllib.loads(file.read_text(encoding="utf-8"))["claim"]:
         try:
-            claim = Claim(**entry)
+            compared = [Comparison(**it) for it in entry.pop("compare", ())]
+            claim = Claim(**entry, compare=compared)
         except TypeError as error:
             raise ValueError(f"{file.name}: {entry.get('statement', entry)!r}: {error}") from None
         if claim.verdict not in (*VERDICTS, COMPUTED):
             raise ValueError(f"{claim.statement!r}: the verdict {claim.verdict!r} is none of {', '.join(VERDICTS)}")
-        if (claim.verdict == COMPUTED) != (claim.compare is not None):
+        if (claim.verdict == COMPUTED) != bool(claim.compare):
             raise ValueError(
                 f"{claim.statement!r}: a verdict is {COMPUTED!r} where there is a `compare`, and only there"
             )
@@ -101,28 +103,13 @@ def cell_output(where: str) -> str:
 
 
 def decided(claim: Claim) -> tuple[str, str]:
-    """The verdict of a comparison by the rules of evidence, and the figures that decide it, in words.
+    """The verdict of a claim's comparisons by the rules of evidence, and the figures that decide it, in words.
 
     Raises:
         ValueError: an arm is not recorded, or not at that step.
     """
-    it = dict(claim.compare)
-    groups, words = [], []
-    for method in (it["better"], it["than"]):
-        rows = records.arm(it["record"], it["task"], method)
-        points = {point["step"]: point for point in records.over_steps(rows)} if rows else {}
-        steps = [step for step in points if step <= it["step"]]
-        if it["step"] not in points and not (steps and set(points[max(steps)]["states"]) == {"solved"}):
-            raise ValueError(
-                f"{claim.statement!r}: {it['record']} has no {method} on {it['task']} at {it['step']} steps"
-            )
-        point = points[it["step"] if it["step"] in points else max(steps)]
-        groups.append(point)
-        low, high = min(point["scores"]), max(point["scores"])
-        words.append(f"{method} {point['score']:.2f} ({low:.2f} to {high:.2f})")
-    states = [state for point in groups for state in point["states"]] if it.get("limit") else []
-    found = verdict(groups[0]["scores"], groups[1]["scores"], states)
-    return found, f"{it['task']} at {it['step']:,} steps: {', '.join(words)}"
+    found = [comparisons.decide(it) for it in claim.compare]
+    return evidence.together(found, claim.some), comparisons.figures(claim.compare)
 
 
 def measured(claim: Claim) -> str:
@@ -155,6 +142,12 @@ def link(where: str) -> str:
     return f"[{name.split('_')[0]} `{tag.removeprefix('claim-')}`](notebooks/{name})" if name else ""
 
 
+def sources(claim: Claim) -> list[str]:
+    """Links to the recorded studies that a claim's comparisons read."""
+    names = dict.fromkeys(it.record for it in claim.compare)
+    return [f"[record `{name}`](minitransformer/recorded/{name}.csv)" for name in names]
+
+
 def ledger(claims: list[Claim]) -> str:
     """Write the claims as a page of tables, a table a section.
 
@@ -171,7 +164,8 @@ def ledger(claims: list[Claim]) -> str:
                 figure = (decided(claim)[1] if claim.compare else measured(claim)).replace("|", "\\|")
                 shown = f"`{figure}`" if figure else ""
                 word = f"**{verdicts[claim]}**" + (" (computed)" if claim.compare else "")
-                row = (claim.statement, word, claim.why, shown, link(claim.where))
+                where = ", ".join(filter(None, [link(claim.where), *sources(claim)]))
+                row = (claim.statement, word, claim.why, shown, where)
                 page += f"| {' | '.join(row)} |\n"
     return page
 

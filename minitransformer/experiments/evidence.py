@@ -111,3 +111,52 @@ def verdict(
     if ours[0] > theirs[1] + margin:
         return "holds here"
     return "does not hold" if theirs[0] > ours[1] else "undecided"
+
+
+def reaches(values: Sequence[float], score: float, states: Sequence[str] = ()) -> str:
+    """What runs say of the claim that a score is reached.
+
+    Args:
+        values: what was measured, one a seed; more is better.
+        score: what is said to be reached.
+        states: of the runs, where the claim speaks of a limit; leave out where it speaks of a budget.
+
+    Returns:
+        "holds here": the interval over seeds lies at the score or above.
+        "does not hold": it lies below, and, where states are given, no run is unfinished.
+        "undecided": else, and with fewer than five seeds.
+    """
+    if len(values) < 5:
+        return "undecided"
+    low, high = interval(values)
+    if low >= score:
+        return "holds here"
+    still = any(found in ("unfinished", "diverged") for found in states)
+    return "undecided" if high >= score or still else "does not hold"
+
+
+def together(verdicts: Sequence[str], some: bool = False) -> str:
+    """The verdict of a claim that rests on several comparisons.
+
+    Comparisons without room say nothing and are left out.
+
+    Args:
+        verdicts: one a comparison.
+        some: the claim is that it is so at least once; else that it is always so.
+
+    Returns:
+        "no room": no comparison has any. "undecided": what is decided does not settle the claim.
+        With `some`: "holds here" if one comparison holds, "does not hold" if none does.
+        Else: "holds here" if all hold, "does not hold" if none does, "depends" if some do and some do not.
+    """
+    told = [verdict for verdict in verdicts if verdict != "no room"]
+    holds, fails = told.count("holds here"), told.count("does not hold")
+    if not told:
+        return "no room"
+    if some and holds:
+        return "holds here"
+    if holds and fails:
+        return "depends"
+    if len(told) > holds + fails:
+        return "undecided"
+    return "holds here" if holds else "does not hold"

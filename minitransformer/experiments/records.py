@@ -42,6 +42,16 @@ def budgets(rows: Sequence[Mapping]) -> list[int]:
     return sorted({row["step"] for row in rows if row["finished"] != "diverged"})
 
 
+def rates_at(rows: Sequence[Mapping], step: int) -> dict[float, list[Mapping]]:
+    """The measurements at a step, by rate: one a seed."""
+    at: dict[float, list[Mapping]] = {}
+    for (rate, _), run in runs_of(rows).items():
+        found = measured(run, step)
+        if found is not None:
+            at.setdefault(rate, []).append(found)
+    return at
+
+
 def best_rate(rows: Sequence[Mapping], step: int) -> tuple[float, list[Mapping]]:
     """The rate with the best mean score after so many steps, and the measurements of its seeds there.
 
@@ -52,11 +62,7 @@ def best_rate(rows: Sequence[Mapping], step: int) -> tuple[float, list[Mapping]]
         step: the budget.
     """
     sign = -1 if find_task(rows[0]["task"]).metric != "accuracy" else 1
-    at: dict[float, list[Mapping]] = {}
-    for (rate, _), run in runs_of(rows).items():
-        found = measured(run, step)
-        if found is not None:
-            at.setdefault(rate, []).append(found)
+    at = rates_at(rows, step)
     most = max(len(found) for found in at.values())
     whole = {rate: found for rate, found in at.items() if len(found) == most}
 
@@ -113,19 +119,31 @@ def steps_to_reach(rows: Sequence[Mapping], score: float = REACHED) -> float:
     return min((point["step"] for point in over_steps(rows) if point["score"] >= score), default=math.inf)
 
 
+def best_kept(rows: Sequence[Mapping], score: float = REACHED) -> dict | None:
+    """The rate and budget at which an arm kept most, of those at which its mean score reached this; None if none did.
+
+    Only rates that were run with the most seeds count.
+
+    Returns:
+        A row: step, rate, score, kept, kept_by_seed (a list), states.
+    """
+    points = []
+    for step in budgets(rows):
+        at = rates_at(rows, step)
+        most = max(map(len, at.values()))
+        for rate, found in at.items():
+            mean = statistics.mean(row["score"] for row in found)
+            if len(found) == most and mean >= score:
+                kept = [row["kept"] for row in found]
+                point = {"step": step, "rate": rate, "score": mean, "kept": statistics.mean(kept)}
+                points.append({**point, "kept_by_seed": kept, "states": [row["finished"] for row in found]})
+    return max(points, key=lambda point: point["kept"], default=None)
+
+
 def most_kept(rows: Sequence[Mapping], score: float = REACHED) -> float:
     """The most that an arm kept at any rate and budget at which its mean score reached this; NaN if it never did."""
-    kept = []
-    for step in budgets(rows):
-        at: dict[float, list[Mapping]] = {}
-        for (rate, _), run in runs_of(rows).items():
-            found = measured(run, step)
-            if found is not None:
-                at.setdefault(rate, []).append(found)
-        for found in at.values():
-            if statistics.mean(row["score"] for row in found) >= score:
-                kept.append(statistics.mean(row["kept"] for row in found))
-    return max(kept, default=math.nan)
+    point = best_kept(rows, score)
+    return point["kept"] if point else math.nan
 
 
 def long_run(run: Run) -> dict | None:
