@@ -15,6 +15,10 @@ from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
 from minitransformer.surgery import count_parameters
 
+# The dimensions of LLaMA-2-7B (Touvron et al. 2023, arXiv:2307.09288). Its feed-forward network has three matrices
+# where ours has two, so the base comes out smaller here; what the methods add to attention is the same.
+SEVEN_BILLION = GPTConfig(vocab_size=32_000, block_size=4096, n_layer=32, n_head=32, n_embd=4096, n_inner=11_008)
+
 
 def attach_without_memory(
     method: Method, config: GPTConfig, dtype: torch.dtype = torch.bfloat16, **settings: object
