@@ -9,7 +9,7 @@ of its skills together (compose), and one that it has never seen (learn).
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
@@ -127,6 +127,14 @@ def add_two(x: Tensor) -> Tensor:
     return (x + 2) % N_SYMBOLS
 
 
+SKILLS: dict[str, Function] = {
+    "ascending": ascending,
+    "descending": descending,
+    "add_one": add_one,
+    "add_two": add_two,
+}  # of the base
+
+
 def ascending_add_one(x: Tensor) -> Tensor:
     """Sort the symbols, then add one to each: two of the base's skills, one after the other."""
     return add_one(ascending(x))
@@ -234,17 +242,24 @@ class FewExamples(StringTask):
 
 
 class SkillStreams(Task):
-    """Pretraining text: windows of CONTEXT tokens, cut at random from streams of examples solved by one skill each."""
+    """Pretraining text: windows of CONTEXT tokens, cut at random from streams of examples solved by one skill each.
+
+    Args:
+        skills: what there is to learn, by name.
+    """
 
     name = "skills"
+
+    def __init__(self, skills: Mapping[str, Function] = SKILLS) -> None:
+        self.skills = skills
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Windows that start anywhere in an example, so that every position is trained: two tensors (B, CONTEXT)."""
         n = CONTEXT // EXAMPLE + 2  # examples that a window can touch
         question = questions(batch_size * n, False, generator).view(batch_size, n, LENGTH)
-        skill = torch.randint(len(SKILLS), (batch_size, 1, 1), generator=generator)
-        answers = torch.stack([function(question.flatten(0, 1)) for function in SKILLS.values()])
-        answers = answers.view(len(SKILLS), batch_size, n, LENGTH)
+        skill = torch.randint(len(self.skills), (batch_size, 1, 1), generator=generator)
+        answers = torch.stack([function(question.flatten(0, 1)) for function in self.skills.values()])
+        answers = answers.view(len(self.skills), batch_size, n, LENGTH)
         answer = answers.gather(0, skill.expand(1, batch_size, n, LENGTH))[0]  # (B, n, LENGTH)
         streams = solved(question.flatten(0, 1), answer.flatten(0, 1)).view(batch_size, n * EXAMPLE)
         start = torch.randint(EXAMPLE, (batch_size, 1), generator=generator)
@@ -253,21 +268,15 @@ class SkillStreams(Task):
         return next_token_targets(streams.gather(1, places), counts)
 
     def score(self, model: nn.Module) -> float:
-        """Mean accuracy over the four skills with one solved example in front."""
-        return sum(skill_accuracies(model, 1, self.seed).values()) / len(SKILLS)
+        """Mean accuracy over the skills with one solved example in front."""
+        return sum(skill_accuracies(model, 1, self.seed, self.skills).values()) / len(self.skills)
 
 
-SKILLS: dict[str, Function] = {
-    "ascending": ascending,
-    "descending": descending,
-    "add_one": add_one,
-    "add_two": add_two,
-}
-
-
-def skill_accuracies(model: nn.Module, examples: int, seed: int = 0) -> dict[str, float]:
-    """Accuracy on each of the base's skills, with solved examples in front of 256 held-out questions that a seed draws."""
-    tasks = {name: StringTask(name, function, examples=examples).with_seed(seed) for name, function in SKILLS.items()}
+def skill_accuracies(
+    model: nn.Module, examples: int, seed: int = 0, skills: Mapping[str, Function] = SKILLS
+) -> dict[str, float]:
+    """Accuracy on each skill of a base, with solved examples in front of 256 held-out questions that a seed draws."""
+    tasks = {name: StringTask(name, function, examples=examples).with_seed(seed) for name, function in skills.items()}
     for task in tasks.values():
         task.test_size = 256  # 1,024 in all
     return {name: task.score(model) for name, task in tasks.items()}
