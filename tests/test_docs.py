@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from minitransformer.course.lesson import RECORDED, read_rows, recorded_rows
-from minitransformer.experiments.records import ladder_table
+from minitransformer.experiments.records import arm, ladder_table, over_steps
 from minitransformer.experiments.studies import STUDIES
 from minitransformer.methods import METHODS
 from minitransformer.tasks import LADDER
@@ -14,8 +14,25 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_table_of_the_readme_is_the_recorded_ladder():
-    assert ladder_table(list(METHODS), list(LADDER)) in README
+def test_table_of_the_experiment_is_the_recorded_ladder():
+    page = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
+    assert ladder_table(list(METHODS), list(LADDER)) in page
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "step", "figure"),
+    [
+        ("prefix", "compose", 400, "0.22"),
+        ("prefix", "compose", 4000, "1.00"),
+        ("adapter", "learn", 1000, "0.02"),
+        ("adapter", "learn", 10_000, "1.00"),
+    ],
+)
+def test_scores_in_the_readme_are_recorded(method, task, step, figure):
+    [point] = [point for point in over_steps(arm("steps", task, method)) if point["step"] == step]
+    assert f"{point['score']:.2f}" == figure
+    assert figure in README
+    assert f"{step:,}" in README
 
 
 def test_every_registered_method_is_in_the_recorded_comparison_with_the_budget_of_today():
@@ -23,11 +40,13 @@ def test_every_registered_method_is_in_the_recorded_comparison_with_the_budget_o
     assert {(row["task"], row["method"]) for row in rows} == {(task, method) for task in LADDER for method in METHODS}
 
 
-@pytest.mark.parametrize("file", ["README.md", "CLAIMS.md"])
+@pytest.mark.parametrize(
+    "file", ["README.md", "CLAIMS.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
+)
 def test_links_lead_somewhere(file):
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / file).read_text(encoding="utf-8"))
+    inside = [link for link in links if not link.startswith("https://")]
+    assert [link for link in inside if not (ROOT / file).parent.joinpath(link).exists()] == []
 
 
 @pytest.mark.parametrize("lesson", [path.stem for path in sorted((ROOT / "exercises").glob("*"))])
