@@ -106,7 +106,7 @@ ADDED: dict[str, list[tuple[str, float, float, float]]] = {
     ],
     "lora": [("A B", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
     "dora": [("m, A B", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
-    "lst": [("ladder", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
+    "lst": [("shortcut", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
     "mam": [PREFIX_BOX, ("adapter", 11.6, -1.1, 1.05)],
 }
 # How the boxes that stand apart are connected: the corners of each arrow.
@@ -283,7 +283,7 @@ def adapter_diagram() -> Figure:
 
 
 def ladder_diagram(n_layer: int = 3) -> Figure:
-    """The frozen backbone, the side network beside it, the ladders between them, and the way of the gradient."""
+    """The frozen backbone, the side network beside it, the shortcuts between them, and the way of the gradient."""
     step, top, low = 2.6, 2.0, 0.0  # a column for each layer; the backbone above, the side below
     end = (n_layer + 1) * step
     figure, axes = canvas(10, 3.6, (-0.9, end + 2.9), (-1.1, 2.9))
@@ -291,8 +291,8 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
     for i in range(n_layer + 1):
         x = i * step
         box(axes, "embed" if i == 0 else f"block {i}", x, top, 1.4, 0.8)
-        box(axes, f"ladder {i}", x + 1.05, 1.0, 0.95, 0.4, trained_by="lst")
-        arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its ladder
+        box(axes, f"shortcut {i}", x + 1.05, 1.0, 1.1, 0.4, trained_by="lst")
+        arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its shortcut
         if i < n_layer:
             arrow(axes, (x + 0.7, top), (x + step - 0.7, top))
         if i:
