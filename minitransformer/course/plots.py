@@ -351,6 +351,29 @@ def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> F
     return figure
 
 
+def staircase(shares: Mapping[str, float], xlabel: str, way: str) -> Figure:
+    """Bars of what a training step keeps where one small thing trains, a bar for each place from the bottom to the top.
+
+    Args:
+        shares: place -> part of what full fine-tuning keeps, the lowest place first.
+        xlabel: what the places are.
+        way: words for the arrow from the last place to the first.
+    """
+    figure = new_figure(7.2, 3.4)
+    axes = figure.subplots()
+    axes.bar(range(len(shares)), list(shares.values()), 0.8, color=NEW)
+    for place, share in enumerate(shares.values()):
+        axes.text(place, share + 0.015, f"{share:.2f}", ha="center", va="bottom", fontsize=10, color=NEW)
+    axes.axhline(1, color=STYLE["full"][0], linestyle="--", linewidth=1)
+    last = len(shares) - 0.5
+    axes.text(last, 1.02, "full fine-tuning", ha="right", va="bottom", fontsize=10, color=STYLE["full"][0])
+    axes.annotate("", (-0.5, 0.78), (last, 0.78), arrowprops={"arrowstyle": "-|>", "color": "black"})
+    axes.text(last, 0.8, way, ha="right", va="bottom", fontsize=10)
+    axes.set_xticks(range(len(shares)), list(shares))
+    axes.set(xlabel=xlabel, ylabel="kept for backward", ylim=(0, 1.12), xlim=(-0.55, last + 0.05))
+    return figure
+
+
 def parameter_ranges(
     computed: Mapping[str, Mapping[str, int]], quoted: Mapping[str, tuple[float, float]], total: int
 ) -> Figure:
