@@ -110,4 +110,15 @@ def mended_loss(base, prompt, idx, targets):
     Right(
         "mended_loss", "padded targets", "torch.cat([ignored, targets], dim=1)", "F.pad(targets, (p, 0), value=IGNORE)"
     ),
+    Right(
+        "prompt_from_text",
+        "embedded, positions taken off again",
+        None,
+        """
+def prompt_from_text(model, text, p):
+    places = text[torch.arange(p) % len(text)]
+    with torch.no_grad():
+        return model.embed(places[None])[0] - model.wpe.weight[:p]
+""",
+    ),
 ]

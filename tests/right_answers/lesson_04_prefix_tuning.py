@@ -122,4 +122,34 @@ def mended_attend(attn, x, prefix_k, prefix_v):
         "F.scaled_dot_product_attention(q, k, v, attn_mask=mask)",
         "torch._C._nn.scaled_dot_product_attention(q, k, v, attn_mask=mask)",
     ),
+    Right(
+        "read_on",
+        "attention token by token",
+        "attn.merge_heads(attention(q, k, v))",
+        "attn.merge_heads(torch.cat([attention(q[:, :, i : i + 1], k[:, :, : old.size(2) + i + 1], "
+        "v[:, :, : old.size(2) + i + 1]) for i in range(q.size(2))], dim=2))",
+    ),
+    Right(
+        "read_on",
+        "attention row by row and head by head",
+        "        x = x + attn.o_proj(attn.merge_heads(attention(q, k, v)))",
+        """
+        n, M = q.size(2), k.size(2)
+        hidden = torch.ones(n, M, dtype=torch.bool).triu(M - n + 1)
+        rows = []
+        for b in range(q.size(0)):
+            heads = []
+            for j in range(q.size(1)):
+                scores = (q[b, j] @ k[b, j].T / q.size(-1) ** 0.5).masked_fill(hidden, float("-inf"))
+                heads.append(scores.softmax(dim=-1) @ v[b, j])
+            rows.append(torch.cat(heads, dim=-1))
+        x = x + attn.o_proj(torch.stack(rows))""",
+    ),
+    Right(
+        "read_on",
+        "the kernel with PyTorch's own mask",
+        "attention(q, k, v)",
+        "F.scaled_dot_product_attention(q, k, v, attn_mask=__import__('torch.nn.attention.bias', fromlist=['bias'])"
+        ".causal_lower_right(q.size(2), k.size(2)))",
+    ),
 ]

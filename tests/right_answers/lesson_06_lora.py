@@ -90,4 +90,34 @@ RIGHT = [
         "self.base(x) + self.scaling * (x @ self.lora_A @ self.lora_B)",
         "x @ (self.base.weight + self.scaling * self.lora_A @ self.lora_B) + self.base.bias",
     ),
+    # ---- constants of 32 bits, and small numbers at the start
+    Right(
+        "lora_embedding",
+        "the scale by a root of a tensor",
+        "alpha / math.sqrt(rank)",
+        "alpha / torch.sqrt(torch.tensor(rank))",
+    ),
+    Right("lora_embedding", "the scale a tensor", "alpha / math.sqrt(rank)", "torch.tensor(alpha / math.sqrt(rank))"),
+    Right(
+        "lora_embedding",
+        "the scale a buffer",
+        "self.scaling = alpha / math.sqrt(rank)",
+        'self.register_buffer("scaling", torch.tensor(alpha / math.sqrt(rank)))',
+    ),
+    Right(
+        "lora_embedding",
+        "a small start",
+        "torch.randn(base.embedding_dim, rank)",
+        "1e-3 * torch.randn(base.embedding_dim, rank)",
+    ),
+    Right("fuse_qkv", "alpha a tensor", "return A, B, 3 * alpha", "return [A, B, torch.tensor(3 * alpha)]"),
+    Right(
+        "mend_lora", "the scale a tensor", "self.scaling = alpha / rank", "self.scaling = torch.tensor(alpha / rank)"
+    ),
+    Right(
+        "mend_lora",
+        "the scale a buffer",
+        "self.scaling = alpha / rank",
+        'self.register_buffer("scaling", torch.tensor(alpha / rank))',
+    ),
 ]

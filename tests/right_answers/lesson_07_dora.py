@@ -110,4 +110,8 @@ def gradients_by_hand(x, G, V, magnitude, lora_A, scaling):
         "torch.randn(rank, base.in_features) / math.sqrt(base.in_features)",
         "nn.init.kaiming_uniform_(torch.empty(rank, base.in_features), a=5**0.5)",
     ),
+    Right("predict_magnitudes", "the shape an array", "return more, shape", "return more, torch.tensor(shape)"),
+    Right(
+        "dora_forward", "the scale a tensor of 32 bits", "alpha / lora_A.size(0)", "torch.tensor(alpha / len(lora_A))"
+    ),
 ]

@@ -117,4 +117,29 @@ def mended_forward(adapted, idx):
         "    with torch.no_grad():\n        h = base.embed(idx)",
         "    with torch.set_grad_enabled(False):\n        h = base.embed(idx)",
     ),
+    # ---- constants of 32 bits, and ladders that are asked twice
+    Right(
+        "channel_gate",
+        "the temperature a tensor",
+        "self.temperature = temperature",
+        "self.temperature = torch.tensor(temperature)",
+    ),
+    Right(
+        "channel_gate",
+        "the temperature a buffer",
+        "self.temperature = temperature",
+        'self.register_buffer("temperature", torch.tensor(temperature))',
+    ),
+    Right(
+        "skipping_ladder",
+        "the ladder asked twice",
+        "side(g * s + (1 - g) * ladder(h))",
+        "side(ladder(h) + g * (s - ladder(h)))",
+    ),
+    Right(
+        "mended_forward",
+        "the ladder asked twice",
+        "side(g * s + (1 - g) * ladder(h))",
+        "side(ladder(h) + g * (s - ladder(h)))",
+    ),
 ]

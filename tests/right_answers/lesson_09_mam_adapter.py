@@ -158,4 +158,18 @@ def mended_mam(base, adapters, scale, prefix, idx):
         v = torch.cat([prefix_v.expand(len(x), -1, -1), a.v_proj(h)], dim=1)
         x = x + a.o_proj(a.merge_heads(attention(*map(a.split_heads, (a.q_proj(h), k, v)))))""",
     ),
+    # ---- constants of 32 bits
+    Right(
+        "beside_both",
+        "the scale a tensor",
+        "    # On the right,",
+        "    scale = torch.tensor(scale)\n    # On the right,",
+    ),
+    Right(
+        "prefix_afterwards",
+        "the root of a tensor",
+        "    T = q.size(-2)",
+        "    T, q = q.size(-2), q * (math.sqrt(q.size(-1)) / torch.sqrt(torch.tensor(q.size(-1))))",
+    ),
+    Right("prefix_afterwards", "a number far below all scores", "future, -math.inf", "future, -1e9"),
 ]

@@ -103,4 +103,74 @@ def recover_sliders(tuned, base, dimension, seed):
         "(1 / torch.bincount(slider, minlength=D).to(self.z.dtype).sqrt())[slider]",
     ),
     Right("fair_wiring", "entries in 32 bits", ".double().sqrt()", ".sqrt()"),
+    # ---- what may be stored
+    Right(
+        "fair_wiring",
+        "a group of weights for each slider",
+        None,
+        """
+class FairWiring:
+    def __init__(self, n, D, seed):
+        g = torch.Generator().manual_seed(seed)
+        order = torch.randperm(n, generator=g)
+        self.groups = [order[j::D] for j in range(D)]
+        self.signs = torch.randint(0, 2, (n,), generator=g) * 2 - 1
+
+    def project(self, z):
+        out = z.new_zeros(len(self.signs))
+        for value, places in zip(z, self.groups, strict=True):
+            out = out.index_put((places,), value * self.signs[places] / math.sqrt(len(places)))
+        return out
+
+    def pull(self, v):
+        return torch.stack([(v[i] * self.signs[i]).sum() / math.sqrt(len(i)) for i in self.groups])
+""",
+    ),
+    Right(
+        "fair_wiring",
+        "a dictionary",
+        None,
+        """
+class FairWiring:
+    def __init__(self, n, D, seed):
+        g = torch.Generator().manual_seed(seed)
+        slider = torch.randperm(n, generator=g) % D
+        sign = 2.0 * torch.randint(2, (n,), generator=g) - 1
+        self.p = {"D": D, "slider": slider, "entry": sign / torch.bincount(slider)[slider].double().sqrt()}
+
+    def project(self, z):
+        return self.p["entry"].to(z.dtype) * z[self.p["slider"]]
+
+    def pull(self, v):
+        return v.new_zeros(self.p["D"]).index_add(0, self.p["slider"], self.p["entry"].to(v.dtype) * v)
+""",
+    ),
+    Right(
+        "mended_subspace",
+        "the generator's state kept",
+        None,
+        """
+class MendedSubspaceGPT(nn.Module):
+    def __init__(self, base, dimension, seed=0):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.state = torch.Generator().manual_seed(seed).get_state()
+        self.weights = dict(base.named_parameters())
+        self.z = nn.Parameter(base.wte.weight.new_zeros(dimension))
+
+    def project(self, n):
+        g = torch.Generator()
+        g.set_state(self.state)
+        slider = torch.randint(len(self.z), (n,), generator=g)
+        sign = 2 * torch.randint(2, (n,), generator=g) - 1
+        return sign * self.z[slider] * (len(self.z) / n) ** 0.5
+
+    def forward(self, idx):
+        sizes = [weight.numel() for weight in self.weights.values()]
+        steps = self.project(sum(sizes)).split(sizes)
+        moved = {name: w + s.view_as(w) for (name, w), s in zip(self.weights.items(), steps, strict=True)}
+        return functional_call(self.base, moved, (idx,))
+""",
+    ),
+    Right("mended_subspace", "the root of a tensor", "math.sqrt(D / n)", "torch.sqrt(torch.tensor(D / n))"),
 ]

@@ -157,7 +157,7 @@ WRONG = [
         "torch.cat([targets, ignored], dim=1)",
         "too early",
     ),
-    Wrong("mended_loss", "virtual tokens count", "(B, p), IGNORE)", "(B, p), 0)", "loss is not right"),
+    Wrong("mended_loss", "virtual tokens count", "(B, p), IGNORE)", "(B, p), 0)", "targets are token 0"),
     Wrong(
         "mended_loss", "sum instead of mean", "ignore_index=IGNORE)", 'ignore_index=IGNORE, reduction="sum")', "the sum"
     ),
@@ -176,7 +176,13 @@ WRONG = [
         "number of tokens that count",
     ),
     Wrong("mended_loss", "prompt detached", "virtual = prompt +", "virtual = prompt.detach() +", "no gradient"),
-    Wrong("mended_loss", "prompt without positions", "prompt + base.wpe.weight[:p]", "prompt", "loss is not right"),
+    Wrong(
+        "mended_loss",
+        "prompt without positions",
+        "prompt + base.wpe.weight[:p]",
+        "prompt",
+        "have no position embeddings",
+    ),
     # ---- as a reader's attempts showed
     Wrong(
         "predict_numbers",
@@ -317,5 +323,56 @@ def mended_loss(base, prompt, idx, targets):
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
 """,
         "no gradient reaches the prompt",
+    ),
+    Wrong(
+        "predict_numbers",
+        "another method's formula",
+        "    return 30 * 4096",
+        "    from minitransformer.methods.prefix import count_prefix\n\n"
+        "    return count_prefix(SEVEN_BILLION, 30, None) // 64",
+        "calculate",
+    ),
+    Wrong(
+        "prompt_from_text",
+        "each token only once",
+        None,
+        """
+def prompt_from_text(model, text, p):
+    text = torch.tensor(list(dict.fromkeys(text.tolist())))
+    return model.wte.weight[text[torch.arange(p) % len(text)]].detach()
+""",
+        "the first of them are not the right tokens",
+    ),
+    Wrong(
+        "prompt_from_text",
+        "expanded",
+        "    places = ",
+        "    if len(text) == 1:\n        return model.wte(text).detach().expand(p, -1)\n    places = ",
+        "clone() them",
+    ),
+    Wrong(
+        "prompt_from_text",
+        "inference mode",
+        None,
+        """
+def prompt_from_text(model, text, p):
+    with torch.inference_mode():
+        return model.wte(text[torch.arange(p) % len(text)])
+""",
+        "use torch.no_grad() or detach()",
+    ),
+    Wrong(
+        "forward_mixed",
+        "the blocks twice, the head once",
+        "    x = base.transform(",
+        "    base.transform(torch.stack(rows))\n    x = base.transform(",
+        "run them once",
+    ),
+    Wrong(
+        "forward_mixed",
+        "cut off by one",
+        "row[len(prompt) : len(prompt) + T]",
+        "row[len(prompt) - 1 : len(prompt) - 1 + T]",
+        "the shapes do not fit",
     ),
 ]

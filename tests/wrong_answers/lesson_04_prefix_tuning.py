@@ -92,7 +92,7 @@ WRONG = [
         "position right for the first text only",
         "start=cache.size(3)",
         "start=4",
-        "alone, behind a cache of 11 tokens, is not right",
+        "of a second portion (it begins where the longer cache ends) is not right",
     ),
     Wrong("read_on", "cache does not grow", "layers.append(both)", "layers.append(old)", "not grown"),
     Wrong(
@@ -119,14 +119,14 @@ WRONG = [
         "no mask",
         "attention(q, k, v)",
         "F.scaled_dot_product_attention(q, k, v)",
-        "mask? is_causal lines up at the start) is not right",
+        "is_causal lines up at the start. And is the rest of the block there",
     ),
     Wrong(
         "read_on",
         "residual missing",
         "x = x + attn.o_proj",
         "x = attn.o_proj",
-        "mask? is_causal lines up at the start) is not right",
+        "is_causal lines up at the start. And is the rest of the block there",
     ),
     Wrong("read_on", "final norm missing", "base.unembed(x)", "base.lm_head(x)", "tensor of logits is not right"),
     Wrong(
@@ -145,7 +145,7 @@ WRONG = [
     ),
     Wrong("mended_attend", "mask still at the start", "attn_mask=mask", "is_causal=True", "heads are mended"),
     Wrong("mended_attend", "no mask", ", attn_mask=mask", "", "a token sees those behind it"),
-    Wrong("mended_attend", "itself not seen", ".tril(p)", ".tril(p - 1)", "it gives is not right"),
+    Wrong("mended_attend", "itself not seen", ".tril(p)", ".tril(p - 1)", "does not see itself"),
     Wrong("mended_attend", "right for this prefix alone", ".tril(p)", ".tril(4)", "a token sees those behind it"),
     Wrong("mended_attend", "next token seen", ".tril(p)", ".tril(p + 1)", "a token sees those behind it"),
     Wrong(
@@ -239,5 +239,71 @@ WRONG = [
         "    mixed = F",
         "    attend(attn, x, prefix_k, prefix_v)\n    mixed = F",
         "let the kernel do it",
+    ),
+    Wrong(
+        "predict_numbers",
+        "the library's formula",
+        "    p, d, layers",
+        "    METHOD.formula(SEVEN_BILLION, 30, 256)\n    p, d, layers",
+        "calculate",
+    ),
+    Wrong(
+        "prefix_mask",
+        "itself hidden",
+        "past = columns <= p + queries",
+        "past = columns < p + queries",
+        "does not see itself",
+    ),
+    Wrong(
+        "read_on",
+        "the cache that is returned detached",
+        "layers.append(both)",
+        "layers.append(both.detach())",
+        "the cache that you return is detached",
+    ),
+    Wrong(
+        "read_on",
+        "the new part of the cache detached",
+        "layers.append(both)",
+        "layers.append(torch.cat([old, new.detach()], dim=2))",
+        "read in two portions",
+    ),
+    Wrong(
+        "read_on",
+        "one token after the other",
+        None,
+        """
+def read_on(base, cache, idx):
+    logits = []
+    for t in range(idx.size(1)):
+        x, layers = base.embed(idx[:, t : t + 1], start=cache.size(3)), []
+        for block, old in zip(base.blocks, cache):
+            attn, h = block.attn, block.ln_1(x)
+            both = torch.cat([old, torch.stack([attn.k_proj(h), attn.v_proj(h)])], dim=2)
+            q, k, v = map(attn.split_heads, (attn.q_proj(h), *both))
+            x = x + attn.o_proj(attn.merge_heads(attention(q, k, v)))
+            x = x + block.mlp(block.ln_2(x))
+            layers.append(both)
+        cache = torch.stack(layers)
+        logits.append(base.unembed(x))
+    return torch.cat(logits, dim=1), cache
+""",
+        "all new tokens go through them together",
+    ),
+    Wrong("read_on", "no second norm", "block.mlp(block.ln_2(x))", "block.mlp(x)", "the second norm"),
+    Wrong("mended_attend", "a diagonal too low", ".tril(p)", ".tril(p - 1)", "does not see itself"),
+    Wrong(
+        "mended_attend",
+        "values cut by a reshape still",
+        "    k = torch.cat([heads[0]",
+        "    heads[1] = prefix_v.reshape(attn.n_head, p, -1)\n    k = torch.cat([heads[0]",
+        "each other's values",
+    ),
+    Wrong(
+        "mended_attend",
+        "heads put together by a reshape",
+        "attn.merge_heads(mixed)",
+        "mixed.reshape(B, T, -1)",
+        "put together as they were cut",
     ),
 ]

@@ -32,7 +32,7 @@ WRONG = [
         "a shallow copy",
         "folded = copy.deepcopy(adapted)",
         "folded = GPT(adapted.config).double()\n    folded.blocks = nn.ModuleList(METHOD.attach(GPT(adapted.config).double()).blocks)\n    folded.load_state_dict(adapted.state_dict(), assign=True)",
-        "it must stay as it is, so work on a copy",
+        "it must stay as it is: compute something new, or work on a copy",
     ),
     Wrong(
         "fold_around",
@@ -363,7 +363,7 @@ def forward_mixed(base, sliders, idx, tasks):
         "float32 sliders",
         "torch.stack(rows)[:, None])",
         "torch.stack(rows)[:, None].float().to(one.dtype))",
-        "",
+        "rounded to 32 bits",
     ),
     Wrong("forward_mixed", "tasks changed", "    mixed =", "    tasks.sort()\n    mixed =", "tasks was changed"),
     Wrong(
@@ -455,4 +455,73 @@ def forward_mixed(base, sliders, idx, tasks):
         "mended_fold", "in place", "weight.clone(), bias.clone()", "weight, bias.clone()", "weight was changed in place"
     ),
     Wrong("mended_fold", "float32", "    return weight, bias", "    return weight.float(), bias", "float32"),
+    Wrong(
+        "predict_shared_keys",
+        "the library's formula",
+        "    keys = 8 * 128",
+        "    from minitransformer.model import GPTConfig\n\n"
+        "    config = GPTConfig(1, 1, 32, 8, 1024, 14336)\n"
+        "    METHOD.formula(config, ('k_proj', 'v_proj', 'down_proj'), ('down_proj',))\n    keys = 8 * 128",
+        "calculate",
+    ),
+    Wrong("fold_around", "in 32 bits", "    return folded", "    return folded.float()", "float32; it must be float64"),
+    Wrong(
+        "fold_around",
+        "autograd left off",
+        "    folded = copy.deepcopy(adapted)",
+        "    torch.set_grad_enabled(False)\n    folded = copy.deepcopy(adapted)",
+        "leaves autograd switched off",
+    ),
+    Wrong(
+        "forward_mixed",
+        "hooks left in front of the base's layers",
+        "    return mixed(idx)",
+        "    base.lm_head.register_forward_pre_hook(lambda module, inputs: None)\n    return mixed(idx)",
+        "base.lm_head was changed",
+    ),
+    Wrong(
+        "forward_mixed",
+        "the base's forward put over",
+        "    return mixed(idx)",
+        "    base.lm_head.forward = mixed.lm_head.forward\n    return mixed(idx)",
+        "base.lm_head was changed",
+    ),
+    Wrong(
+        "forward_mixed",
+        "task rows and base rows apart",
+        None,
+        """
+def forward_mixed(base, sliders, idx, tasks):
+    some = [row for row, task in enumerate(tasks) if task >= 0]
+    none = [row for row, task in enumerate(tasks) if task < 0]
+    mixed = METHOD.attach(copy.deepcopy(base))
+    for name, module in mixed.named_modules():
+        if isinstance(module, Scaled):
+            rows = [sliders[tasks[row]][f"{name}.scale"] for row in some]
+            module.scale = nn.Parameter(torch.stack(rows)[:, None])
+    x = base.embed(idx)
+    y = x.clone()
+    y[some], y[none] = mixed.transform(x[some]), base.transform(x[none])
+    return base.unembed(y)
+""",
+        "run them once",
+    ),
+    Wrong("forward_mixed", "in 32 bits", "return mixed(idx)", "return mixed.float()(idx)", "it must be float64"),
+    Wrong(
+        "slider_gradient",
+        "linearized",
+        None,
+        """
+def slider_gradient(mlp, x, g):
+    from torch.func import functional_call, linearize
+
+    def loss(s):
+        return (functional_call(mlp, {"down_proj.scale": s}, (x,)) * g).sum()
+
+    scale = mlp.down_proj.scale.detach().clone()
+    _, slope = linearize(loss, scale)
+    return torch.stack([slope(unit) for unit in torch.eye(len(scale)).to(scale)])
+""",
+        "without autograd",
+    ),
 ]

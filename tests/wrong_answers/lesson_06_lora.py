@@ -342,4 +342,71 @@ WRONG = [
     Wrong(
         "fuse_qkv", "double", "return A, B, 3 * alpha", "return A.double(), B.float(), 3 * alpha", "what was given is"
     ),
+    # ---- as an attack showed
+    Wrong(
+        "predict_seven_billion",
+        "the library's formula",
+        "    return trained, size",
+        "    from minitransformer.methods.lora import count_lora\n    from minitransformer.model import GPTConfig\n"
+        "    config = GPTConfig(10, 10, 32, 32, 4096, 11_008)\n"
+        '    trained = count_lora(config, 6, 16.0, ("q_proj", "v_proj", "up_proj", "down_proj"))\n'
+        "    return trained, 2 * trained",
+        "calculate",
+    ),
+    Wrong(
+        "predict_seven_billion",
+        "the library's shapes",
+        "    return trained, size",
+        "    from minitransformer.model import GPTConfig\n    from minitransformer.surgery import matrix_shape\n"
+        '    matrix_shape(GPTConfig(10, 10, 32, 32, 4096, 11_008), "up_proj")\n    return trained, size',
+        "calculate",
+    ),
+    Wrong("predict_seven_billion", "exchanged", "return trained, size", "return size, trained", "other way round"),
+    Wrong(
+        "switch_lora",
+        "the update kept from the first call",
+        "        return (self.alpha / self.rank) * self.lora_B @ self.lora_A",
+        '        if not hasattr(self, "kept"):\n'
+        "            self.kept = (self.alpha / self.rank) * self.lora_B @ self.lora_A\n        return self.kept",
+        "compute it anew",
+    ),
+    Wrong(
+        "switch_lora",
+        "the sum kept from the first call",
+        "        return self.base(x) + x @ self.update().T",
+        '        if not hasattr(self, "kept"):\n            self.kept = self.update()\n'
+        "        return self.base(x) + x @ self.kept.T",
+        "does not notice that B has changed",
+    ),
+    Wrong(
+        "switch_lora", "merge subtracts", ".add_(self.update())", ".sub_(self.update())", "merge() goes the wrong way"
+    ),
+    Wrong(
+        "switch_lora",
+        "batched product",
+        "x @ self.update().T",
+        "torch.bmm(x, self.update().T.expand(len(x), -1, -1))",
+        "another number of dimensions",
+    ),
+    Wrong(
+        "switch_lora",
+        "everything turned",
+        "x @ self.update().T",
+        "(self.update() @ x.T).T",
+        "and the number of dimensions too",
+    ),
+    Wrong(
+        "lora_embedding",
+        "another trained number",
+        "        self.scaling =",
+        "        self.extra = nn.Parameter(torch.zeros(3))\n        self.scaling =",
+        "alone train",
+    ),
+    Wrong(
+        "fuse_qkv",
+        "another order in both lists",
+        "    A = torch.cat(lora_A, dim=0)",
+        "    lora_A, lora_B = [[three[i] for i in (0, 2, 1)] for three in (lora_A, lora_B)]\n    A = torch.cat(lora_A, dim=0)",
+        "the order is q, k, v; here it is q, v, k",
+    ),
 ]

@@ -75,7 +75,7 @@ WRONG = [
         "keys counted",
         "torch.sigmoid(a.logsumexp(dim=-1) - b.logsumexp(dim=-1))",
         "(a.size(-1) / (a.size(-1) + 1 + torch.arange(T))).double().expand(q.shape[:-1])",
-        "gate is not right",
+        "only counts keys",
     ),
     Wrong("prefix_afterwards", "dimension kept", "return mixed, gate", "return mixed, gate[..., None]", "shape"),
     Wrong(
@@ -245,7 +245,7 @@ WRONG = [
         "the bias not scaled",
         "scale * adapter.up_proj(features)",
         "scale * adapter.up_proj(features) - (scale - 1) * adapter.up_proj.bias",
-        "it gives is not right",
+        "last bias is not scaled",
     ),
     # ---- beside_both
     Wrong(
@@ -275,7 +275,7 @@ def beside_both(block, x, at_attention, at_mlp, scale):
         "at_mlp(block.ln_2(x))",
         "feed-forward network reads what the norm",
     ),
-    Wrong("beside_both", "sequential", "at_mlp(x)", "at_mlp(block.mlp(block.ln_2(x)))", "is not right"),
+    Wrong("beside_both", "sequential", "at_mlp(x)", "at_mlp(block.mlp(block.ln_2(x)))", "reads what that gives"),
     Wrong(
         "beside_both",
         "scale at the second only",
@@ -369,7 +369,7 @@ def beside_both(block, x, at_attention, at_mlp, scale):
         "reads the stream with the output",
         "adapter.down_proj(x)",
         "adapter.down_proj(x + block.mlp(block.ln_2(x)))",
-        "is not right",
+        "reads the finished sum",
     ),
     Wrong(
         "mended_mam",
@@ -450,4 +450,131 @@ def mended_mam(base, adapters, scale, prefix, idx):
         "    adapters.pop()\n    return base.unembed(x)",
         "adapters was changed",
     ),
+    # ---- as an attack showed
+    Wrong(
+        "predict_parameters",
+        "the library's formula",
+        "    return prefix, adapters",
+        "    from minitransformer.methods.prefix import count_prefix\n"
+        "    count_prefix(GPTConfig(50_257, 1024, 24, 16, 1024), 5, None)\n    return prefix, adapters",
+        "calculate",
+    ),
+    Wrong(
+        "beside_both",
+        "second reads a stream without the first adapter",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    read = x + block.attn(block.ln_1(x))
+    x = read + scale * at_attention(x)
+    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(read)
+""",
+        "without what the first adapter added",
+    ),
+    Wrong(
+        "beside_both",
+        "second reads the stream that came in",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    old = x
+    x = x + block.attn(block.ln_1(x)) + scale * at_attention(x)
+    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(old)
+""",
+        "the stream before attention; by then it has moved",
+    ),
+    Wrong(
+        "beside_both",
+        "first reads the stream after attention",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    x = x + block.attn(block.ln_1(x))
+    x = x + scale * at_attention(x)
+    return x + block.mlp(block.ln_2(x)) + scale * at_mlp(x)
+""",
+        "reads the stream after attention",
+    ),
+    Wrong(
+        "beside_both",
+        "both sequential",
+        None,
+        """
+def beside_both(block, x, at_attention, at_mlp, scale):
+    out = block.attn(block.ln_1(x))
+    x = x + out + scale * at_attention(out)
+    out = block.mlp(block.ln_2(x))
+    return x + out + scale * at_mlp(out)
+""",
+        "both adapters read what their sublayer gives",
+    ),
+    Wrong(
+        "beside_both",
+        "first sequential",
+        "at_attention(x)",
+        "at_attention(block.attn(block.ln_1(x)))",
+        "beside attention reads what attention gives",
+    ),
+    Wrong(
+        "beside_both",
+        "x detached on one way",
+        "scale * at_attention(x)",
+        "scale * at_attention(x.detach())",
+        "detached, or under torch.no_grad()",
+    ),
+    Wrong("prefix_afterwards", "a mask of -100", "future, -math.inf", "future, -100.0", "the gate"),
+    Wrong("prefix_afterwards", "a mask of -1000", "future, -math.inf", "future, -1000.0", "the gate"),
+    Wrong("prefix_afterwards", "a mask of -10000", "future, -math.inf", "future, -1e4", "the gate"),
+    Wrong(
+        "widen",
+        "the old forward",
+        "    return wide",
+        "    wide.forward = beside.forward\n    return wide",
+        "has another forward",
+    ),
+    Wrong(
+        "widen",
+        "a hook",
+        "    return wide",
+        "    wide.register_forward_hook(lambda module, given, result: beside(given[0]))\n    return wide",
+        "has a hook",
+    ),
+    Wrong(
+        "widen",
+        "first biases in another order",
+        "torch.cat([mlp.up_proj.bias, beside.down_proj.bias])",
+        "torch.cat([beside.down_proj.bias, mlp.up_proj.bias])",
+        "the other of the bias of up_proj",
+    ),
+    Wrong(
+        "mended_mam",
+        "behind the finished sum",
+        None,
+        """
+def mended_mam(base, adapters, scale, prefix, idx):
+    x = base.embed(idx, start=prefix.size(2))
+    for block, adapter, (prefix_k, prefix_v) in zip(base.blocks, adapters, prefix, strict=True):
+        x = x + attend(block.attn, block.ln_1(x), prefix_k, prefix_v)
+        x = x + block.mlp(block.ln_2(x))
+        x = x + scale * adapter(x)
+    return base.unembed(x)
+""",
+        "reads the finished sum",
+    ),
+    Wrong(
+        "mended_mam",
+        "reads the stream before attention",
+        None,
+        """
+def mended_mam(base, adapters, scale, prefix, idx):
+    x = base.embed(idx, start=prefix.size(2))
+    for block, adapter, (prefix_k, prefix_v) in zip(base.blocks, adapters, prefix, strict=True):
+        old = x
+        x = x + attend(block.attn, block.ln_1(x), prefix_k, prefix_v)
+        x = x + block.mlp(block.ln_2(x)) + scale * adapter(old)
+    return base.unembed(x)
+""",
+        "the stream before attention",
+    ),
+    Wrong("mended_mam", "always position 5", "start=prefix.size(2)", "start=5", "at position 5"),
 ]

@@ -56,7 +56,7 @@ WRONG = [
         "a sign for each slider",
         "2 * torch.randint(2, (n,), generator=generator) - 1",
         "(2 * torch.randint(2, (D,), generator=generator) - 1)[self.slider]",
-        "belongs to the weight",
+        "independent of its slider",
     ),
     Wrong(
         "fair_wiring",
@@ -345,5 +345,127 @@ WRONG = [
         "return sign * self.z[slider] * math.sqrt(D / n)",
         "return (sign * self.z[slider] * math.sqrt(D / n)).float()",
         "project gives",
+    ),
+    # ---- as an attack showed
+    Wrong(
+        "predict_desk",
+        "the lesson's P",
+        "    return trained, dense, entries, way",
+        "    from types import SimpleNamespace\n"
+        "    moves = SubspaceGPT.project(SimpleNamespace(z=torch.full((D,), 0.3), seed=0), N)\n"
+        "    return trained, dense, entries, moves.abs().max().item()",
+        "calculate",
+    ),
+    Wrong(
+        "fair_wiring",
+        "the same order in every round",
+        "torch.randperm(n, generator=generator) % D",
+        "torch.randperm(D, generator=generator)[torch.arange(n) % D]",
+        "the sliders follow a pattern",
+    ),
+    Wrong(
+        "fair_wiring",
+        "a run of neighbours for each slider",
+        "torch.randperm(n, generator=generator) % D",
+        "torch.randperm(D, generator=generator)[torch.arange(n) * D // n]",
+        "the sliders follow a pattern",
+    ),
+    Wrong(
+        "fair_wiring",
+        "the seed for the signs alone",
+        "torch.randperm(n, generator=generator) % D",
+        "torch.randperm(n, generator=torch.Generator().manual_seed(0)) % D",
+        "another seed changes the signs alone",
+    ),
+    Wrong(
+        "fair_wiring",
+        "the seed for the sliders alone",
+        "torch.randint(2, (n,), generator=generator)",
+        "torch.randint(2, (n,), generator=torch.Generator().manual_seed(0))",
+        "another seed changes the sliders alone",
+    ),
+    Wrong(
+        "fair_wiring",
+        "an unfair coin",
+        "2 * torch.randint(2, (n,), generator=generator) - 1",
+        "2 * (torch.rand(n, generator=generator) < 0.75).long() - 1",
+        "half and half",
+    ),
+    Wrong(
+        "fair_wiring",
+        "P in a dictionary",
+        None,
+        """
+class FairWiring:
+    def __init__(self, n, D, seed):
+        g = torch.Generator().manual_seed(seed)
+        slider = torch.randperm(n, generator=g) % D
+        sign = 2.0 * torch.randint(2, (n,), generator=g) - 1
+        self.box = {"P": torch.zeros(n, D, dtype=torch.double)}
+        self.box["P"][torch.arange(n), slider] = sign / torch.bincount(slider)[slider].double().sqrt()
+
+    def project(self, z):
+        return self.box["P"].to(z.dtype) @ z
+
+    def pull(self, v):
+        return self.box["P"].to(v.dtype).T @ v
+""",
+        "is P itself stored",
+    ),
+    Wrong(
+        "fair_wiring",
+        "stored in a list for nothing",
+        "        counts =",
+        "        self.order = [torch.arange(n)]\n        counts =",
+        "neither project nor pull reads it",
+    ),
+    Wrong(
+        "fair_wiring",
+        "one root for all",
+        "counts[self.slider].double().sqrt()",
+        "math.sqrt(math.ceil(n / D))",
+        "a count of its own",
+    ),
+    Wrong(
+        "mended_subspace",
+        "P in a list",
+        "        D = len(self.z)",
+        "        if not hasattr(self, 'P'):\n            self.P = [torch.zeros(20_000, len(self.z))]\n        D = len(self.z)",
+        "P is stored",
+    ),
+    Wrong(
+        "mended_subspace",
+        "the draws in a dictionary",
+        "        return sign * self.z[slider] *",
+        "        self.kept = {n: (slider, sign)}\n        return sign * self.z[slider] *",
+        "P is stored",
+    ),
+    Wrong(
+        "mended_subspace",
+        "sliders dealt in order",
+        "torch.randint(D, (n,), generator=generator)",
+        "torch.arange(n) % D",
+        "the sliders follow a pattern",
+    ),
+    Wrong(
+        "mended_subspace",
+        "sliders in blocks",
+        "torch.randint(D, (n,), generator=generator)",
+        "torch.arange(n) * D // n",
+        "the sliders follow a pattern",
+    ),
+    Wrong(
+        "mended_subspace",
+        "the seed for the signs alone",
+        "torch.randint(D, (n,), generator=generator)",
+        "torch.randint(D, (n,), generator=torch.Generator().manual_seed(5))",
+        "another seed changes the signs alone",
+    ),
+    Wrong(
+        "mended_subspace",
+        "nothing for small n",
+        "* math.sqrt(D / n)",
+        "/ math.sqrt(n // D)",
+        "fewer weights than sliders",
     ),
 ]
