@@ -1,11 +1,12 @@
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
 from minitransformer.course.lesson import RECORDED, read_rows, recorded_rows
-from minitransformer.experiments.records import arm, ladder_table, over_steps
+from minitransformer.experiments.records import arm, ladder_table, over_steps, rates_at
 from minitransformer.experiments.studies import STUDIES
 from minitransformer.methods import METHODS
 from minitransformer.tasks import LADDER
