@@ -51,8 +51,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def method_style(label: str) -> dict[str, str]:
-    """Colour and marker for a label that begins with a method's name, such as "lora, rank 4" or "prompt_random"."""
-    color, marker = STYLE.get(label.split(",")[0].split(" ")[0].split("_")[0], (BASE, "."))
+    """Colour and marker for a label that begins with a method's name, such as "lora, rank 4", "LoRA, rank 4" or "prompt_random"."""
+    shown = [method for method, name in NAMES.items() if label.startswith(name)]
+    method = shown[0] if shown else label.split(",")[0].split(" ")[0].split("_")[0]
+    color, marker = STYLE.get(method, (BASE, "."))
     return {"color": color, "marker": marker}
 
 
@@ -384,7 +386,7 @@ def parameter_ranges(
         quoted: label -> lowest and highest count that is quoted; rows without one have no bar.
         total: parameters of the whole model, drawn as a dotted line.
     """
-    figure = new_figure(10, 0.9 + 0.42 * len(computed))
+    figure = new_figure(10, 0.9 + 0.5 * len(computed))
     axes = figure.subplots()
     for place, (label, counts) in enumerate(computed.items()):
         style = method_style(label)
@@ -395,7 +397,7 @@ def parameter_ranges(
             )
         axes.plot(list(counts.values()), [place] * len(counts), linestyle="", markersize=7, zorder=3, **style)
         for setting, n in counts.items():
-            axes.annotate(setting, (n, place), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+            axes.annotate(setting, (n, place), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=9)
     axes.axvline(total, color=BASE, linestyle=":", zorder=1)
     axes.text(total, 1.01, "all of it", transform=axes.get_xaxis_transform(), color=BASE, ha="center", fontsize=9)
     axes.set_yticks(range(len(computed)), list(computed))
@@ -409,26 +411,54 @@ def memory_bars(budgets: Mapping[str, Mapping[str, float]], cards: Mapping[str, 
     """Stacked bars of the memory that training needs, a bar a label, in gigabytes of 10^9 bytes.
 
     Args:
-        budgets: label -> part -> bytes; every label has the same parts.
-        cards: label -> bytes, drawn as dashed lines.
+        budgets: label (beginning with a method's name) -> part -> bytes; every label has the same parts, the frozen
+            and trained weights first.
+        cards: label -> bytes, drawn as lines.
     """
-    figure = new_figure(10, 1.2 + 0.34 * len(budgets))
+    figure = new_figure(9.5, 1.3 + 0.36 * len(budgets))
     axes = figure.subplots()
-    looks = [("#BBBBBB", ""), ("#CC6677", ".."), ("#332288", "//"), ("#88CCEE", "\\\\"), ("#DDCC77", "xx")]
-    places, left = range(len(budgets)), np.zeros(len(budgets))
-    for (color, hatch), part in zip(looks, next(iter(budgets.values())), strict=True):
+    colors = ("#B8B8B8", "#7A8B1F", "#5B5BD6", "#178F8F", "#C8641E")
+    left = np.zeros(len(budgets))
+    for color, part in zip(colors, next(iter(budgets.values())), strict=True):
         widths = np.array([parts[part] / 1e9 for parts in budgets.values()])
-        axes.barh(places, widths, left=left, height=0.7, color=color, hatch=hatch, edgecolor="white", label=part)
+        axes.barh(range(len(budgets)), widths, left=left, height=0.72, color=color, label=part)
         left += widths
-    for place, total in zip(places, left, strict=True):
-        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line would cross the number
-        axes.text(total + 1, place, f"{total:.0f}", va="center", fontsize=9, bbox=plain, zorder=4)
+    plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where a line would cross the number
+    for place, total in enumerate(left):
+        axes.text(total + 0.8, place, f"{total:.1f}", va="center", fontsize=10, bbox=plain, zorder=4)
     for label, size in cards.items():
-        axes.axvline(size / 1e9, color="black", linestyle="--", linewidth=1, zorder=3)
-        axes.text(size / 1e9, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
-    axes.set_yticks(places, list(budgets))
-    axes.set(xlabel="memory (GB)", xlim=(0, 1.08 * left.max()), ylim=(len(budgets) - 0.5, -0.5))
-    axes.legend(frameon=False, loc="center", bbox_to_anchor=(0.58, 0.5))
+        axes.axvline(size / 1e9, color="black", linestyle="--", linewidth=1.4, zorder=3)
+        axes.text(size / 1e9, 1.01, label, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+    axes.set_yticks(range(len(budgets)), list(budgets), fontsize=10)
+    axes.set(xlabel="memory (GB)", xlim=(0, 1.06 * left.max()), ylim=(len(budgets) - 0.5, -0.6))
+    figure.legend(loc="outside lower center", ncols=len(colors), frameon=False)
+    return figure
+
+
+def price_bars(panels: Mapping[str, Mapping[str, float]], formats: Sequence[str], log: Sequence[bool]) -> Figure:
+    """Bars with their numbers, a panel a title, the same labels in each; from top to bottom as they are given.
+
+    Args:
+        panels: title -> label (beginning with a method's name) -> number.
+        formats: how to write the numbers of each panel, as in "{:.2f}".
+        log: whether the axis of each panel is logarithmic.
+    """
+    labels = list(next(iter(panels.values())))
+    figure = new_figure(1.8 + 3.6 * len(panels), 0.9 + 0.34 * len(labels))
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, numbers), text, far in zip(all_axes, panels.items(), formats, log, strict=True):
+        for place, label in enumerate(labels):
+            axes.barh(place, numbers[label], color=method_style(label)["color"], height=0.7)
+            axes.annotate(
+                text.format(numbers[label]), (numbers[label], place), (4, 0), textcoords="offset points", va="center"
+            )
+        if far:
+            axes.set_xscale("log")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(len(labels) - 0.5, -0.6)
+        axes.margins(x=0.22)
+        axes.tick_params(axis="x", labelbottom=far)
     return figure
 
 

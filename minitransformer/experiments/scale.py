@@ -1,7 +1,7 @@
 """What a method needs at a size that no desk holds: counted on PyTorch's meta device, where tensors have no memory."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,15 +21,26 @@ SEVEN_BILLION = GPTConfig(vocab_size=32_000, block_size=4096, n_layer=32, n_head
 
 
 def attach_without_memory(
-    method: Method, config: GPTConfig, dtype: torch.dtype = torch.bfloat16, **settings: object
+    method: Method,
+    config: GPTConfig,
+    dtype: torch.dtype = torch.bfloat16,
+    kind: Callable[[GPTConfig], nn.Module] = GPT,
+    **settings: object,
 ) -> nn.Module:
-    """A method attached to a GPT on the meta device: shapes and precisions, and no memory.
+    """A method attached to a model on the meta device: shapes and precisions, and no memory.
+
+    Args:
+        method: to attach.
+        config: the dimensions of the base.
+        dtype: of the base.
+        kind: what to build from the config: a GPT, or another model that the method serves.
+        settings: of the method.
 
     Raises:
         ValueError: a setting is unknown or wrong.
     """
     with torch.device("meta"):
-        adapted = method.attach(GPT(config).to(dtype), **settings)
+        adapted = method.attach(kind(config).to(dtype), **settings)
     return adapted.to(dtype)  # the budget counts 32-bit copies of what trains apart, as master weights
 
 
@@ -124,7 +135,12 @@ def step_flops(model: nn.Module, batch_size: int, tokens: int) -> tuple[int, int
 
 
 def step_flops_by_layer(
-    method: Method, config: GPTConfig, batch_size: int, tokens: int, **settings: object
+    method: Method,
+    config: GPTConfig,
+    batch_size: int,
+    tokens: int,
+    kind: Callable[[GPTConfig], nn.Module] = GPT,
+    **settings: object,
 ) -> tuple[int, int]:
     """The same as `step_flops` for a method on a model of many layers, without running them all.
 
@@ -136,13 +152,16 @@ def step_flops_by_layer(
         config: the dimensions of the base, of two layers or more.
         batch_size: sequences in the batch, B.
         tokens: in a sequence, T.
+        kind: what to build from the config.
         settings: of the method.
 
     Raises:
         ValueError: a setting is unknown or wrong, or that many tokens do not fit what the method leaves of the block.
     """
     two, three = (
-        step_flops(attach_without_memory(method, replace(config, n_layer=layers), **settings), batch_size, tokens)
+        step_flops(
+            attach_without_memory(method, replace(config, n_layer=layers), kind=kind, **settings), batch_size, tokens
+        )
         for layers in (2, 3)
     )
     forward, backward = (a + (config.n_layer - 2) * (b - a) for a, b in zip(two, three, strict=True))
