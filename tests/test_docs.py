@@ -41,6 +41,14 @@ def test_every_registered_method_is_in_the_recorded_comparison_with_the_budget_o
     assert {(row["task"], row["method"]) for row in rows} == {(task, method) for task in LADDER for method in METHODS}
 
 
+@pytest.mark.parametrize(("rate", "figures"), [(3e-5, ("0.97", "0.98")), (3e-3, ("0.06",))])
+def test_what_full_fine_tuning_keeps_in_the_readme_is_recorded(rate, figures):
+    found = rates_at(arm("forgetting", "recall", "full"), 75)[rate]
+    means = [f"{statistics.mean(row[name] for row in found):.2f}" for name in ("score", "kept")]
+    assert means[-len(figures) :] == list(figures)
+    assert all(figure in README for figure in figures)
+
+
 @pytest.mark.parametrize(
     "file", ["README.md", "CLAIMS.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
 )
