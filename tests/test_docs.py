@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from minitransformer.checkpoints import load_base
 from minitransformer.course.lesson import RECORDED, read_rows, recorded_rows
 from minitransformer.experiments.records import arm, ladder_table, over_steps, rates_at
 from minitransformer.experiments.studies import STUDIES
@@ -86,3 +87,11 @@ def test_every_recorded_file_is_listed_with_its_command():
         assert f"`{file.relative_to(RECORDED.parent).as_posix()}`" in page
     there = [name for name in STUDIES if (RECORDED.parent / f"{name}.csv").exists()]
     assert [name for name in there if f"sweep {name} --out" not in page] == []
+
+
+def test_counts_of_the_cheat_sheet_are_those_of_the_methods():
+    page = (ROOT / "docs" / "cheat_sheet.md").read_text(encoding="utf-8")
+    config = load_base("tiny").config
+    rows = [line for line in page.splitlines() if "notebooks/" in line and line.startswith("|")]
+    counts = [f"{method.count(config):,}" for method in METHODS.values()]
+    assert [row.split(" | ")[4] for row in rows] == counts
