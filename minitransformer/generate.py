@@ -34,6 +34,20 @@ def generate(
     Raises:
         ValueError: the tokens are no (B, T) of the vocabulary or there is none, or a number is out of its range.
     """
+    check_request(model, idx, max_new_tokens, temperature)
+    idx = idx.long()
+    for _ in range(max_new_tokens):
+        logits = model(idx[:, -model.config.block_size :])[:, -1]  # (B, vocab_size)
+        idx = torch.cat([idx, choose(logits, temperature, generator)], dim=1)
+    return idx
+
+
+def check_request(model: nn.Module, idx: Tensor, max_new_tokens: int, temperature: float) -> None:
+    """Make sure that a model can go on from these tokens in this way.
+
+    Raises:
+        ValueError: the tokens are no (B, T) of the vocabulary or there is none, or a number is out of its range.
+    """
     check_tokens(model, idx, "generate: idx")
     if idx.dim() != 2 or idx.size(1) == 0:
         raise ValueError(f"generate: idx must be (B, T) with T of at least 1, not {tuple(idx.shape)}")
@@ -41,16 +55,14 @@ def generate(
         raise ValueError(f"generate: max_new_tokens must be a whole number from 0 to {MOST}, not {max_new_tokens!r}")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"generate: temperature must be a number of 0 or more, not {temperature}")
-    idx = idx.long()
-    for _ in range(max_new_tokens):
-        logits = model(idx[:, -model.config.block_size :])[:, -1]  # (B, vocab_size)
-        if temperature < COLDEST:
-            token = logits.argmax(dim=-1, keepdim=True)  # (B, 1)
-        else:
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # 16 bits overflow sooner
-            probabilities = (logits / temperature).softmax(dim=-1)  # (B, vocab_size)
-            if generator is not None:
-                probabilities = probabilities.to(generator.device)  # chance must be drawn where the generator is
-            token = torch.multinomial(probabilities, 1, generator=generator).to(idx.device)  # (B, 1)
-        idx = torch.cat([idx, token], dim=1)
-    return idx
+
+
+def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """The next token of each row: (B, vocab_size) -> (B, 1)."""
+    if temperature < COLDEST:
+        return logits.argmax(dim=-1, keepdim=True)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # 16 bits overflow sooner
+    probabilities = (logits / temperature).softmax(dim=-1)  # (B, vocab_size)
+    if generator is not None:
+        probabilities = probabilities.to(generator.device)  # chance must be drawn where the generator is
+    return torch.multinomial(probabilities, 1, generator=generator).to(logits.device)

@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -99,6 +99,8 @@ class Method:
         learning_rate: the peak rate to train it with, from the search written down in minitransformer/recorded/learning_rates.csv.
         fold: (adapted) -> the base with all that was trained in its own weights, in place; None where the method
             cannot be merged.
+        kinds: what stands in for `build` or `formula` where the model or the config is of another kind than the course's
+            GPT, by its type (see `serve`).
     """
 
     name: str
@@ -106,6 +108,15 @@ class Method:
     formula: Callable[..., int]
     learning_rate: float
     fold: Callable[[nn.Module], nn.Module] | None = None
+    kinds: dict[type, Callable] = field(default_factory=dict, repr=False, compare=False)
+
+    def serve(self, kind: type, function: Callable) -> None:
+        """Let the method serve another kind of model, or of config, with a `build`, or a `formula`, of its own."""
+        self.kinds[kind] = function
+
+    def of_kind(self, thing: object, usual: Callable) -> Callable:
+        """What serves this model or config: the function for its kind, or else the usual one."""
+        return next((function for kind, function in self.kinds.items() if isinstance(thing, kind)), usual)
 
     @property
     def defaults(self) -> Mapping[str, object]:
@@ -138,7 +149,7 @@ class Method:
         """
         complete = copy.deepcopy(self.settings(**settings))
         base = fingerprint(base_weights(model))
-        adapted = self.build(model, **complete)
+        adapted = self.of_kind(model, self.build)(model, **complete)
         adapted.adaptation = Adaptation(self.name, complete, base)
         return adapted
 
@@ -181,7 +192,7 @@ class Method:
         Raises:
             ValueError: a setting is unknown.
         """
-        return self.formula(config, **self.settings(**settings))
+        return self.of_kind(config, self.formula)(config, **self.settings(**settings))
 
     def merge(self, adapted: nn.Module) -> nn.Module | None:
         """Fold what was trained into a copy of the base: a plain model with the same logits, up to rounding.

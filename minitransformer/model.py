@@ -5,7 +5,7 @@ fine-tuning: each method of the course replaces or wraps one of the modules belo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,8 @@ class GPTConfig:
     def __post_init__(self) -> None:
         if self.n_inner is None and isinstance(self.n_embd, int):
             object.__setattr__(self, "n_inner", 4 * self.n_embd)  # the one way to set a field of a frozen dataclass
-        for name, value in vars(self).items():
+        for name in (field.name for field in fields(GPTConfig)):  # not those that another kind of model adds
+            value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"GPTConfig: {name} must be a positive whole number, not {value!r}")
         if self.n_embd % self.n_head:
@@ -48,6 +49,13 @@ class GPTConfig:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.n_embd // self.n_head
+
+    @property
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """The linear layers of each block by name, with (in_features, out_features)."""
+        d, f = self.n_embd, self.n_inner
+        square = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (d, d))
+        return {**square, "up_proj": (d, f), "down_proj": (f, d)}
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

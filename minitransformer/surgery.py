@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from minitransformer.model import GPT, GPTConfig
+from minitransformer.model import GPTConfig
 
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")  # of each block
 
@@ -186,7 +186,10 @@ def linear_names(model: nn.Module) -> tuple[str, ...]:
 
     Subclasses of nn.Linear are left out: PyTorch's own read the weight past the layer's forward.
     """
-    return MATRICES if isinstance(model, GPT) else names_of(model, lambda module: type(module) is nn.Linear)
+    config = getattr(model, "config", None)
+    if isinstance(config, GPTConfig):
+        return tuple(config.matrices)
+    return names_of(model, lambda module: type(module) is nn.Linear)
 
 
 def check_targets(target_modules: Sequence[str], names: Sequence[str] = MATRICES, kind: str = "linear layer") -> None:
@@ -217,9 +220,13 @@ def check_room(config: GPTConfig, num_virtual_tokens: int) -> None:
 
 
 def matrix_shape(config: GPTConfig, name: str) -> tuple[int, int]:
-    """(in_features, out_features) of one of a block's six matrices."""
-    d, f = config.n_embd, config.n_inner
-    return {"up_proj": (d, f), "down_proj": (f, d)}.get(name, (d, d))
+    """(in_features, out_features) of one of a block's matrices.
+
+    Raises:
+        ValueError: a block has none of that name.
+    """
+    check_targets([name], tuple(config.matrices))
+    return config.matrices[name]
 
 
 def target_names(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
@@ -254,6 +261,14 @@ def replace_modules(
     for name in names:
         model.set_submodule(name, make(model.get_submodule(name)))
     return names
+
+
+def merge_modules(adapted: nn.Module) -> nn.Module:
+    """Put `merged()`, a plain module, in the place of every attached module that has it; in place."""
+    for name, module in list(adapted.named_modules()):
+        if isinstance(module, Attached) and hasattr(module, "merged"):
+            adapted.set_submodule(name, module.merged())
+    return adapted
 
 
 def linear_layer(weight: Tensor, bias: Tensor | None) -> nn.Linear:

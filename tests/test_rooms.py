@@ -1,4 +1,4 @@
-"""The rooms of the package, and the arrows between them: core <- methods <- experiments <- course <- command line."""
+"""The rooms of the package, and the arrows between them: core <- methods <- experiments, real <- course <- command line."""
 
 import ast
 from pathlib import Path
@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minitransformer"
-FRONT = ("__init__", "__main__", "adapters")  # the doors of the package: they may know every room behind them
+FRONT = ("__init__", "__main__")  # the doors of the package: they may know every room behind them
 MAY_KNOW = {  # room -> rooms that its files may import
     "core": {"core"},
     "methods": {"core", "methods"},
-    "experiments": {"core", "methods", "experiments"},
-    "course": {"core", "methods", "experiments", "course"},
+    "adapters": {"core", "methods", "adapters"},  # attach, save, load and merge by name: one file
+    "experiments": {"core", "methods", "adapters", "experiments"},
+    "real": {"core", "methods", "real"},
+    "course": {"core", "methods", "adapters", "experiments", "course"},
 }
 
 
@@ -56,6 +58,8 @@ def test_arrows_run_one_way(file):
         ("methods/lora.py", "from minitransformer.experiments.runs import Run"),
         ("experiments/compare.py", "def f():\n    from minitransformer.course.plots import save"),
         ("surgery.py", "from minitransformer import adapters"),
+        ("model.py", "from minitransformer.real.llama import Llama"),
+        ("real/llama.py", "from minitransformer.experiments.runs import Run"),
     ],
 )
 def test_a_wrong_arrow_is_seen(place, line, tmp_path):

