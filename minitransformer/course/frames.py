@@ -1,6 +1,6 @@
 """The lessons' tables: frames with colour in the cells, so that the eye finds the row that matters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -29,3 +29,22 @@ def plain_frame(rows: Mapping[str, Mapping[str, object]], **formats: str) -> Sty
     """
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return frame.style.format({name.replace("_", " "): text for name, text in formats.items()}, na_rep="")
+
+
+def winners_frame(
+    rows: Mapping[str, Mapping[str, object]], best: Mapping[str, Callable], formats: Mapping[str, str]
+) -> Styler:
+    """Any figures as a table, the best of a column marked.
+
+    Args:
+        rows: label -> column -> figure.
+        best: column -> min or max, whichever is better there; other columns have no winner.
+        formats: column -> how to write it, as in "{:,}".
+    """
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    mark = "background-color: #CDE7C9; color: black; font-weight: bold"
+    styled = frame.style.format(formats, na_rep="")
+    for column, better in best.items():
+        winner = better(frame[column])
+        styled = styled.map(lambda value, winner=winner: mark if value == winner else "", subset=[column])
+    return styled

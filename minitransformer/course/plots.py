@@ -54,6 +54,8 @@ def method_style(label: str) -> dict[str, str]:
     """Colour and marker for a label that begins with a method's name, such as "lora, rank 4", "LoRA, rank 4" or "prompt_random"."""
     shown = [method for method, name in NAMES.items() if label.startswith(name)]
     method = shown[0] if shown else label.split(",")[0].split(" ")[0].split("_")[0]
+    if label.endswith("(new)"):
+        return {"color": NEW, "marker": "h"}
     color, marker = STYLE.get(method, (BASE, "."))
     return {"color": color, "marker": marker}
 
@@ -110,26 +112,31 @@ def new_and_old(panels: Mapping[str, Sequence[tuple[float, float, float]]], xlab
     return figure
 
 
-def score_over_kept(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+def score_over_kept(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]], start: tuple[float, float] | None = None
+) -> Figure:
     """Score on the new skill over what is kept of the old ones, a curve a method, its learning rates along the curve.
 
     Args:
         curves: method -> points (rate, score, kept); up and to the right is better.
+        start: score and kept before any training, marked as the base.
     """
-    figure = new_figure(6.4, 3.8)
+    figure = new_figure(6.8, 3.4)
     axes = figure.subplots()
     for method, points in curves.items():
         rates, scores, kept = zip(*sorted(points), strict=True)
         axes.plot(kept, scores, linewidth=1.5, markersize=8, **method_style(method))
-        for rate, score, left in zip(rates, scores, kept, strict=True):
-            place = {"xytext": (8, -13)} if left < 0.1 else {"xytext": (0, -17), "ha": "center"}
-            words = f"{rate:f}".rstrip("0")
-            axes.annotate(words, (left, score), textcoords="offset points", fontsize=10, **place)
+        for n, (rate, score, left) in enumerate(zip(rates, scores, kept, strict=True)):
+            place = {"xytext": (0, -9 if n % 2 else 9), "va": "top" if n % 2 else "bottom", "ha": "center"}
+            axes.annotate(f"{rate:f}".rstrip("0"), (left, score), textcoords="offset points", fontsize=10, **place)
+    if start is not None:
+        axes.plot(start[1], start[0], "o", color=BASE, markersize=8)
+        axes.annotate("the base", (start[1], start[0]), (-9, 0), textcoords="offset points", ha="right", va="center")
     axes.annotate(
-        "better", (0.98, 0.52), (0.86, 0.36), fontsize=11, ha="center", va="center", color=BASE,
+        "better", (0.66, 0.62), (0.5, 0.44), fontsize=11, ha="center", va="center", color=BASE,
         arrowprops={"arrowstyle": "->", "color": BASE},
     )  # fmt: skip
-    axes.set(xlabel="kept of the old skills", ylabel="score on the new skill", xlim=(-0.05, 1.05), ylim=(-0.05, 1.07))
+    axes.set(xlabel="kept of the old skills", ylabel="score on the new skill", xlim=(-0.06, 1.06), ylim=(-0.05, 1.15))
     return figure
 
 
@@ -185,7 +192,9 @@ def count_axis(panel: Axes) -> None:
     panel.minorticks_off()
 
 
-def score_over_steps(lines: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> Figure:
+def score_over_steps(
+    lines: Mapping[str, Mapping[str, Sequence[Mapping]]], marked: Mapping[str, int] | None = None
+) -> Figure:
     """Held-out score over training steps, both as they were recorded, a panel a task, a line a method with its name.
 
     The band goes from the worst to the best seed. A hollow mark at the end is a method that was still learning;
@@ -193,6 +202,7 @@ def score_over_steps(lines: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> Fi
 
     Args:
         lines: task -> method -> what `records.over_steps` gives: rows of step, score, scores and states.
+        marked: task -> a number of steps, drawn as a dotted line.
     """
     figure = new_figure(5.0 * len(lines) + 0.3, 4.2)
     panels = figure.subplots(1, len(lines), squeeze=False, sharey=True)[0]
@@ -211,8 +221,72 @@ def score_over_steps(lines: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> Fi
             arrivals[method] = -sum(scores) - later  # a large area under the curve is an early arrival
         panel.set(title=task, xscale="log", xlabel="training steps", ylim=(-0.04, 1.04))
         panel.margins(x=0.12)
+        if marked:
+            panel.axvline(marked[task], color=BASE, linestyle=":", linewidth=1.5, zorder=1)
         label_in_order(panel, arrivals)
     panels[0].set_ylabel("held-out accuracy (more is better)")
+    return figure
+
+
+def base_curves(curves: Mapping[str, Sequence[Mapping]]) -> Figure:
+    """One method's score over training steps, a line a base with its name at the end; bands from worst to best seed.
+
+    Args:
+        curves: base -> what `records.over_steps` gives; the first is the one that is new.
+    """
+    figure = new_figure(8.4, 3.8)
+    axes = figure.subplots()
+    for (label, points), color in zip(curves.items(), (NEW, BASE, "#2B8CC4"), strict=True):
+        steps, scores = ([point[name] for point in points] for name in ("step", "score"))
+        low, high = ([edge(point["scores"]) for point in points] for edge in (min, max))
+        axes.plot(steps, scores, "o-", color=color, linewidth=2, markersize=5)
+        axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.annotate(label, (steps[-1], scores[-1]), (9, 0), textcoords="offset points", color=color, va="center")
+    axes.set(
+        xscale="log", xlabel="training steps of the prompt", ylabel="compose, held-out accuracy", ylim=(-0.04, 1.04)
+    )
+    axes.set_xlim(right=4 * axes.get_xlim()[1])
+    return figure
+
+
+def seeds_by_method(scores: Mapping[str, Sequence[float]], reference: tuple[str, float]) -> Figure:
+    """Scores of single seeds as dots, a row a method, their means as marks; a line for what they are held against.
+
+    Args:
+        scores: method -> one score a seed.
+        reference: what the line is called, and where it stands.
+    """
+    figure = new_figure(7.6, 1.2 + 0.42 * len(scores))
+    axes = figure.subplots()
+    for place, (method, found) in enumerate(scores.items()):
+        style = method_style(method)
+        axes.plot(found, [place] * len(found), "o", color=style["color"], alpha=0.4, markersize=6)
+        axes.plot(sum(found) / len(found), place, linestyle="", markersize=10, **style)
+    label, height = reference
+    axes.axvline(height, color=NEW, linewidth=2)
+    axes.text(height, -0.9, label, color=NEW, ha="right", va="bottom")
+    axes.set_yticks(range(len(scores)), [NAMES.get(method, method) for method in scores])
+    axes.set(xlabel="held-out questions right", ylim=(len(scores) - 0.5, -1.0), xlim=(None, 1.005))
+    return figure
+
+
+def size_axis(sizes: Mapping[str, float], others: tuple[str, float, float]) -> Figure:
+    """Models on a logarithmic axis of parameters: some by name, others as a span.
+
+    Args:
+        sizes: name -> parameters.
+        others: what the span is called, and its ends.
+    """
+    figure = new_figure(8.4, 1.5)
+    axes = figure.subplots()
+    axes.plot(list(sizes.values()), [0] * len(sizes), "o", color=NEW, markersize=9)
+    for name, size in sizes.items():
+        axes.annotate(name, (size, 0), (0, 9), textcoords="offset points", color=NEW, ha="center")
+    label, low, high = others
+    axes.plot([low, high], [0, 0], color=BASE, linewidth=9, solid_capstyle="butt")
+    axes.annotate(label, ((low * high) ** 0.5, 0), (0, 9), textcoords="offset points", color=BASE, ha="center")
+    axes.set(xscale="log", xlabel="parameters", ylim=(-0.5, 1.2), yticks=[], xlim=(1e4, 1e11))
+    axes.spines["left"].set_visible(False)
     return figure
 
 
@@ -232,6 +306,41 @@ def label_in_order(panel: Axes, arrivals: Mapping[str, float]) -> None:
         panel.text(1.08, height, name, transform=across, color=style["color"], fontsize=10, va="center")
 
 
+def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], longest: Mapping[str, int]) -> Figure:
+    """Steps until a task is solved over trained numbers, both logarithmic, a panel a task; down and left is better.
+
+    Args:
+        points: task -> method -> (trained numbers, steps; infinity where it did not arrive).
+        longest: task -> the steps of the longest run, above which stands what did not arrive.
+    """
+    figure = new_figure(5.2 * len(points), 4.0)
+    for panel, (task, methods) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
+        roof = 2.2 * longest[task]
+        panel.axhspan(1.3 * longest[task], 4 * longest[task], color=BASE, alpha=0.12, linewidth=0)
+        words = f"not within {longest[task]:,} steps"
+        panel.text(0.98, 0.985, words, transform=panel.transAxes, color=BASE, ha="right", va="top")
+        seen: dict[float, list[float]] = {}  # height -> places of the labels there
+        for method, (numbers, steps) in sorted(methods.items(), key=lambda item: item[1]):
+            height = min(steps, roof)
+            near = [x for x in seen.setdefault(height, []) if numbers / x < 3]  # its label would run into theirs
+            seen[height].append(numbers)
+            style = method_style(method)
+            panel.plot(numbers, height, markersize=9, linestyle="", **style)
+            panel.annotate(
+                NAMES[method], (numbers, height), (0, (8, -16, 20, -28, 32)[len(near)]), textcoords="offset points",
+                ha="center", color=style["color"],
+            )  # fmt: skip
+        panel.set(title=task, xscale="log", yscale="log", xlabel="trained numbers", ylabel="steps to 0.95")
+        panel.set_ylim(0.4 * min(steps for _, steps in methods.values()), 4 * longest[task])
+        panel.margins(x=0.18)
+        count_axis(panel)
+        panel.annotate(
+            "better", (0.02, 0.03), (0.16, 0.12), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
+            ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
+        )  # fmt: skip
+    return figure
+
+
 def pareto_front(rows: Sequence[Mapping]) -> list[Mapping]:
     """The rows that no row with as few trained parameters beats, by parameters; more score is better."""
     front: list[Mapping] = []
@@ -247,17 +356,25 @@ def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
     Args:
         rows: what `compare` returns for a text.
     """
-    figure = new_figure(6.6, 3.8)
+    figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
-    axes.plot(rows[0]["kept_base"], rows[0]["score_base"], "o", color=BASE, markersize=8, label="base")
+    axes.plot(rows[0]["kept_base"], rows[0]["score_base"], "o", color=BASE, markersize=8)
+    axes.annotate("base", (rows[0]["kept_base"], rows[0]["score_base"]), (8, 0), textcoords="offset points", color=BASE)
     for row in rows:
+        style = method_style(row["method"])
         low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
-        axes.errorbar(
-            row["kept"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
-            label=row["method"], **method_style(row["method"]),
-        )  # fmt: skip
+        bars = {"yerr": [[low], [high]], "linestyle": "", "markersize": 8, "capsize": 3}
+        axes.errorbar(row["kept"], row["score"], **bars, **style)
+        place, name = (row["kept"], row["score"]), NAMES.get(row["method"], row["method"])
+        close = any(0 < other["kept"] - place[0] < 0.04 and abs(other["score"] - place[1]) < 0.05 for other in rows)
+        side = {"xytext": (-8, 4), "ha": "right"} if close else {"xytext": (8, 4)}  # not into the next one's name
+        axes.annotate(name, place, textcoords="offset points", color=style["color"], **side)
+    axes.annotate(
+        "better", (0.02, 0.04), (0.13, 0.17), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
+        ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
+    )  # fmt: skip
     axes.set(xlabel="documentation, attached (bits per character)", ylabel="code (bits per character)")
-    figure.legend(loc="outside right center", frameon=False)
+    axes.margins(x=0.12, y=0.1)
     return figure
 
 
