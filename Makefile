@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container,
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab real notebooks exercises grade lint clean
+.PHONY: help compare test lab real notebooks exercises site grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -37,6 +37,9 @@ notebooks: $(DEV) $(REAL) ## execute every notebook in place, write minitransfor
 
 exercises: $(DEV) ## make the students' copies from solutions/ (overwrites exercises/)
 	$(BIN)/python grading/generate.py
+
+site: $(DEV) ## build the course as a site in build/site, from the stored notebooks
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c site . build/site
 
 grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder [OPTIONS="--hidden folder"]
 	$(BIN)/python grading/grade.py "$(SUBMISSIONS)" $(OPTIONS)

@@ -50,11 +50,19 @@ def test_what_full_fine_tuning_keeps_in_the_readme_is_recorded(rate, figures):
     assert all(figure in README for figure in figures)
 
 
-@pytest.mark.parametrize(
-    "file", ["README.md", "CLAIMS.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
-)
+PAGES = ["README.md", "CLAIMS.md", *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md")))]
+NOTEBOOKS = [
+    str(file.relative_to(ROOT)) for name in ("notebooks", "exercises") for file in (ROOT / name).rglob("*.ipynb")
+]
+
+
+@pytest.mark.parametrize("file", [*PAGES, *sorted(NOTEBOOKS)])
 def test_links_lead_somewhere(file):
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / file).read_text(encoding="utf-8"))
+    text = (ROOT / file).read_text(encoding="utf-8")
+    if file.endswith(".ipynb"):
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"\$[^$]*\$|`[^`]*`", "", text))
     inside = [link for link in links if not link.startswith("https://")]
     assert [link for link in inside if not (ROOT / file).parent.joinpath(link).exists()] == []
 

@@ -5,6 +5,7 @@ cell that measured it, so the ledger cannot say anything else than the notebook.
 written there either, but the comparison: the rules of evidence compute the verdict from the recorded runs.
 """
 
+import html
 import json
 import re
 import tomllib
@@ -167,6 +168,37 @@ def ledger(claims: list[Claim]) -> str:
                 where = ", ".join(filter(None, [link(claim.where), *sources(claim)]))
                 row = (claim.statement, word, claim.why, shown, where)
                 page += f"| {' | '.join(row)} |\n"
+    return page
+
+
+SIGNS = {
+    "holds": "✓",
+    "holds here": "✓",
+    "depends": "±",
+    "does not hold": "✗",
+    "no room": "=",
+    "undecided": "?",
+    "not testable here": "·",
+}
+
+
+def wall(claims: list[Claim]) -> str:
+    """Write the claims as HTML: a square a claim, by section, that opens to the statement, the verdict and the reason.
+
+    Raises:
+        ValueError: as `decided` does.
+    """
+    page = ", ".join(f"{sign} {word}" for word, sign in SIGNS.items()) + ".\n\n"
+    for section in dict.fromkeys(claim.section for claim in claims):
+        page += f'## {section}\n\n<div class="wall">\n'
+        for claim in claims:
+            if claim.section == section:
+                word = decided(claim)[0] if claim.compare else claim.verdict
+                texts = [f"<strong>{html.escape(claim.statement)}</strong>", f"{word}. {html.escape(claim.why)}"]
+                square = f'<summary aria-label="{html.escape(claim.statement)} {word}">{SIGNS[word]}</summary>'
+                opened = "".join(f"<p>{text}</p>" for text in texts)
+                page += f'<details class="{word.replace(" ", "-")}">{square}{opened}</details>\n'
+        page += "</div>\n\n"
     return page
 
 

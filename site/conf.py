@@ -1,0 +1,76 @@
+"""How the site is built: `make site`. It reads the lessons as they are stored, and no page asks for anything elsewhere."""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+
+import minitransformer
+from minitransformer.course.claims import read_claims, wall
+
+HERE = Path(__file__).parent
+
+project = "PEFT by hand"
+author = "the authors of PEFT by hand"
+copyright = "MIT license"
+version = release = minitransformer.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "site/index"
+include_patterns = [
+    "site/*.md",
+    "notebooks/*.ipynb",
+    "exercises/**/*.ipynb",
+    "docs/*.md",
+    "CLAIMS.md",
+    "minitransformer/recorded/README.md",
+]
+suppress_warnings = [
+    "myst.xref_missing"
+]  # a link to a file of code is text here; tests/test_docs.py follows every link
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_render_image_options = {"alt": "what the cell above draws"}
+myst_enable_extensions = ["dollarmath"]
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+
+html_theme = "furo"
+html_title = "PEFT by hand"
+html_static_path = ["static"]
+html_css_files = ["course.css"]
+html_math_renderer = "mathml"
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def write_formula(writer, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers draw themselves: nothing is fetched, and no script runs."""
+    block = isinstance(node, nodes.math_block)
+    writer.body.append(convert(node.astext(), display="block" if block else "inline"))
+    raise nodes.SkipNode
+
+
+def drop_directives(app, name: str, source: list[str]) -> None:
+    """Take from a lesson what is said to nbdev, not to a reader; say of a student's copy that it is Python."""
+    if name.startswith(("notebooks/", "exercises/")):
+        notebook = json.loads(source[0])
+        notebook["metadata"].setdefault("language_info", {"name": "python", "pygments_lexer": "ipython3"})
+        cells = [cell for cell in notebook["cells"] if "".join(cell["source"]).split(" ")[:2] != ["#|", "default_exp"]]
+        for cell in cells:
+            cell["source"] = [line for line in cell["source"] if not line.startswith("#| ")]
+        source[0] = json.dumps({**notebook, "cells": cells})
+
+
+def write_wall(app) -> None:
+    """Write the page with a square for each claim, before the sources are read."""
+    page = "# The claims, as a wall\n\nA square a claim, and its sign the verdict. Open one.\n\n" + wall(read_claims())
+    (HERE / "wall.md").write_text(page, encoding="utf-8")
+
+
+def setup(app) -> None:
+    """Tell Sphinx of these."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("builder-inited", write_wall)
+    app.connect("source-read", drop_directives)
