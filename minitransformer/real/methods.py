@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from minitransformer.methods import METHODS
+from minitransformer.methods.full import count_full
 from minitransformer.methods.lst import LadderGPT, set_beside, side_config
 from minitransformer.methods.mam import attach_parallel, count_parallel
 from minitransformer.methods.prefix import Prefix, PrefixedGPT, ReparameterizedPrefix, check_prefix
 from minitransformer.methods.prompt import PromptedGPT, attach_prompt
 from minitransformer.model import GPTConfig
+from minitransformer.real.gpt2 import GPT2Config
 from minitransformer.real.llama import Llama, LlamaBlock, LlamaConfig, remembering
 from minitransformer.surgery import beside, check_plain, check_room, freeze
 
@@ -27,6 +29,11 @@ def count_weights(config: LlamaConfig) -> int:
     matrices = sum(d_in * d_out for d_in, d_out in config.matrices.values())
     tables = config.vocab_size * d * (1 if config.tied else 2)
     return tables + config.n_layer * (matrices + 2 * d) + d
+
+
+def count_gpt2(config: GPT2Config) -> int:
+    """All of a GPT-2's weights, by formula: a GPT's, without a head where that is the table."""
+    return count_full(config) - (config.vocab_size * config.n_embd if config.tied else 0)
 
 
 # ---- prompt -----------------------------------------------------------------------------------------------------------
@@ -146,6 +153,7 @@ def count_lst_llama(config: LlamaConfig, reduction_factor: int) -> int:
     return L * block + (L + 1) * (d * s + s) + L + (s * d + d)
 
 
+METHODS["full"].serve(GPT2Config, count_gpt2)
 for name, build, formula in (
     ("full", None, count_weights),
     ("prompt", prompt_llama, None),

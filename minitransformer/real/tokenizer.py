@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from minitransformer.real.files import read_json
 from minitransformer.real.gguf import GGUF
 
 SPECIAL = 3  # GGUF's number for tokens that mark something and are no text
@@ -92,8 +93,6 @@ def tokenizer_from_directory(directory: str | Path) -> Tokenizer:
     Raises:
         ValueError: it is missing or damaged.
     """
-    from minitransformer.real.weights import read_json
-
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():
         raise ValueError(f"{file} is missing; without it, load the model alone with llama_from_directory")

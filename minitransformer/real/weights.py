@@ -1,13 +1,21 @@
-"""Weights from files into models: every name and shape is held against the config before a number is read."""
+"""A Llama from a GGUF file or from a directory of safetensors, and back into such a directory."""
 
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
+from minitransformer.real.files import (
+    Shapes,
+    Shards,
+    check_layers,
+    check_settings,
+    check_shapes,
+    config_of,
+    fill,
+    read_json,
+    write_model,
+)
 from minitransformer.real.gguf import GGUF
 from minitransformer.real.llama import Llama, LlamaConfig
 
@@ -29,9 +37,6 @@ INSIDE = {
     "mlp.down_proj": ("mlp.down_proj", "ffn_down"),
 }
 HUGGING_FACE, GGUFS = 0, 1  # the columns
-FLOATS = ("F32", "F16", "BF16", "F64")
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def llama_names(config: LlamaConfig, whose: int) -> dict[str, str]:
@@ -46,62 +51,9 @@ def llama_names(config: LlamaConfig, whose: int) -> dict[str, str]:
     return {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in {**outside, **inside}.items()}
 
 
-def check_shapes(file: Path, model: nn.Module, names: Mapping[str, str], found: Shapes) -> None:
-    """Make sure that a file holds each weight of a model, in its shape, and nothing else.
-
-    Args:
-        file: for the message.
-        model: on the meta device, where weights are shapes alone.
-        names: our name -> the file's.
-        found: the file's name -> shape.
-
-    Raises:
-        ValueError: one is missing, has another shape, or is not known.
-    """
-    for ours, weight in model.state_dict().items():
-        theirs = names[ours]
-        if theirs not in found:
-            raise ValueError(f"{file} is damaged or incomplete: it holds no {theirs!r}")
-        if found[theirs] != tuple(weight.shape):
-            raise ValueError(
-                f"{file}: {theirs!r} has the shape {found[theirs]}, but its settings say {tuple(weight.shape)}"
-            )
-    unknown = sorted(found.keys() - set(names.values()))
-    if unknown:
-        raise ValueError(
-            f"{file} holds {unknown[0]!r}, which this kind of model does not have: its weights cannot be used"
-        )
-
-
-def check_layers(file: Path, n_layer: int, found: Shapes) -> None:
-    """Make sure that there are no fewer tensors than layers: a model of a billion layers would fill the memory with names.
-
-    Raises:
-        ValueError: there are fewer.
-    """
-    if n_layer > len(found):
-        raise ValueError(f"{file} announces {n_layer} layers, but holds {len(found)} tensors")
-
-
-def llama_config(file: Path, dimensions: Mapping[str, object], **more: object) -> LlamaConfig:
-    """The config that a file describes.
-
-    Raises:
-        ValueError: a dimension is no whole number that a model can have, or they do not fit each other.
-    """
-    for name, value in dimensions.items():
-        if type(value) is not int or not 0 < value < 2**31:
-            raise ValueError(f"{file}: {name} is {value!r}, which no model has")
-    try:
-        return LlamaConfig(**dimensions, **more)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def fill(model: nn.Module, read: Callable[[str], Tensor]) -> nn.Module:
-    """Give a model on the meta device its weights: `read` gives each by our name."""
-    model.load_state_dict({name: read(name) for name in model.state_dict()}, assign=True)
-    return model.requires_grad_().eval()
+def shapes_of(model: Llama, names: dict[str, str]) -> Shapes:
+    """The shapes of a model's weights by the names that a file gives them."""
+    return {names[ours]: tuple(weight.shape) for ours, weight in model.state_dict().items()}
 
 
 # ---- GGUF -------------------------------------------------------------------------------------------------------------
@@ -128,7 +80,8 @@ def llama_from_gguf(opened: GGUF) -> Llama:
         "n_inner": opened.setting("llama.feed_forward_length"),
         "n_kv_head": opened.settings.get("llama.attention.head_count_kv", opened.setting("llama.attention.head_count")),
     }
-    config = llama_config(
+    config = config_of(
+        LlamaConfig,
         opened.file,
         dimensions,
         rope_base=opened.settings.get("llama.rope.freq_base", 10_000.0),
@@ -143,7 +96,7 @@ def llama_from_gguf(opened: GGUF) -> Llama:
     names = llama_names(config, GGUFS)
     with torch.device("meta"):
         model = Llama(config)
-    check_shapes(opened.file, model, names, {name: stored.shape for name, stored in opened.tensors.items()})
+    check_shapes(opened.file, shapes_of(model, names), {name: stored.shape for name, stored in opened.tensors.items()})
     heads = {"q_proj": config.n_head, "k_proj": config.n_kv_head}
 
     def read(name: str) -> Tensor:
@@ -164,79 +117,6 @@ def halves(weight: Tensor, heads: int) -> Tensor:
 
 
 # ---- directories of safetensors ---------------------------------------------------------------------------------------
-
-
-def read_json(file: Path) -> dict:
-    """A JSON file that holds one object.
-
-    Raises:
-        ValueError: it is missing, or holds something else.
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read ({error}); give a directory with a model's files") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is damaged: it holds no object")
-    return found
-
-
-class Shards:
-    """The safetensors files of a directory, opened: `shapes` by name, and `read`.
-
-    Raises:
-        ValueError: there are none, one is damaged, a tensor is there twice, or is quantised.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        files = sorted(directory.glob("model*.safetensors"))
-        if not files:
-            pickles = sorted(file.name for file in directory.glob("*.bin"))
-            why = f"; {pickles[0]} is a pickle, which could run any program and is not opened" if pickles else ""
-            raise ValueError(f"{directory} holds no model.safetensors{why}; save the model as safetensors")
-        self.opened: dict[str, object] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        for file in files:
-            try:
-                shard = safe_open(file, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ValueError(f"{file} is damaged ({error}); copy it again") from None
-            for name in shard.keys():
-                tensor = shard.get_slice(name)
-                if name in self.shapes:
-                    raise ValueError(f"{directory} holds {name!r} twice; leave one set of files there")
-                if tensor.get_dtype() not in FLOATS:
-                    raise ValueError(f"{file}: {name!r} is of type {tensor.get_dtype()}; read are {', '.join(FLOATS)}")
-                self.opened[name], self.shapes[name] = shard, tuple(tensor.get_shape())
-
-    def drop(self, name: str) -> None:
-        """Forget a tensor that is not wanted."""
-        self.shapes.pop(name, None)
-
-    def read(self, name: str) -> Tensor:
-        """A tensor in 32 bits."""
-        return self.opened[name].get_tensor(name).float()
-
-
-def check_settings(file: Path, settings: Mapping[str, object], kind: str, only: Mapping[str, object]) -> None:
-    """Make sure that a config.json describes a model that is known here.
-
-    Args:
-        file: for the message.
-        settings: what the config says.
-        kind: of the model, as in its `model_type`.
-        only: the one value that each of these settings may have, where it is given.
-
-    Raises:
-        ValueError: it describes another one; the message names the setting.
-    """
-    if settings.get("model_type") != kind:
-        raise ValueError(f"{file}: model_type is {settings.get('model_type')!r}; here it must be {kind!r}")
-    for name, value in only.items():
-        if settings.get(name, value) != value:
-            raise ValueError(f"{file}: {name}={settings[name]!r} is not known here; it must be {value!r}")
-
 
 LLAMA_ONLY = {
     "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "rope_scaling": None, "quantization_config": None,
@@ -262,7 +142,8 @@ def llama_from_directory(directory: str | Path) -> Llama:
         "n_inner": settings.get("intermediate_size"),
         "n_kv_head": settings.get("num_key_value_heads") or settings.get("num_attention_heads"),
     }
-    config = llama_config(
+    config = config_of(
+        LlamaConfig,
         file,
         dimensions,
         rope_base=settings.get("rope_theta", 10_000.0),
@@ -278,5 +159,34 @@ def llama_from_directory(directory: str | Path) -> Llama:
     names = llama_names(config, HUGGING_FACE)
     with torch.device("meta"):
         model = Llama(config)
-    check_shapes(directory, model, names, shards.shapes)
+    check_shapes(directory, shapes_of(model, names), shards.shapes)
     return fill(model, lambda name: shards.read(names[name]))
+
+
+def save_llama(model: Llama, directory: str | Path) -> None:
+    """Write a plain Llama as Hugging Face does.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    config = model.config
+    settings = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.block_size,
+        "num_hidden_layers": config.n_layer,
+        "num_attention_heads": config.n_head,
+        "num_key_value_heads": config.n_kv_head,
+        "hidden_size": config.n_embd,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.n_inner,
+        "rope_theta": config.rope_base,
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tied,
+        **LLAMA_ONLY,
+        "torch_dtype": str(model.wte.weight.dtype).removeprefix("torch."),
+    }
+    del settings["quantization_config"]  # that it is not there says so
+    names = llama_names(config, HUGGING_FACE)
+    write_model(directory, settings, {names[ours]: weight.detach() for ours, weight in model.state_dict().items()})
