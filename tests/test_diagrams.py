@@ -12,6 +12,7 @@ from minitransformer.course.diagrams import (
     MEANING,
     block_diagram,
     every_method_diagram,
+    mixing_desk,
     save_diagrams,
 )
 from minitransformer.course.plots import STYLE
@@ -32,6 +33,14 @@ def test_a_method_is_drawn_with_what_it_trains(method):
     plain = [text.get_text() for text in block_diagram().axes[0].texts]
     for name, *_ in ADDED.get(method, []):
         assert texts.count(name) > plain.count(name)
+
+
+def test_every_weight_of_the_mixing_desk_hangs_on_the_slider_of_its_colour():
+    axes = mixing_desk(sliders=3, weights=7).axes[0]
+    ends = {line.get_xdata()[1]: line.get_color() for line in axes.lines if line.get_ydata()[0] != 2.0}
+    squares = {patch.get_x() + 0.4: patch.get_facecolor() for patch in axes.patches if patch.get_y() == -0.3}
+    assert len(ends) == 7 and ends.keys() == squares.keys()
+    assert all(matplotlib.colors.to_rgba(ends[place]) == color for place, color in squares.items())
 
 
 def contrast(color, ground):

@@ -6,6 +6,7 @@ So the two differ in black and white too.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -195,6 +196,30 @@ def main_road_diagram() -> Figure:
         axes.text(middle, 3.0, what, fontsize=10, ha="center", va="bottom")
         axes.text(middle, 1.1, shape, fontsize=9, ha="center", va="center", color=GREY)
         plus(axes, join, 0)
+    return figure
+
+
+def mixing_desk(sliders: int, weights: int, seed: int = 1) -> Figure:
+    """A mixing desk with its wires: each weight hangs on one slider, by lot; dashed where it goes down when that goes up."""
+    figure, axes = canvas(9, 3.4, (-1.0, weights), (-1.1, 3.5))
+    chance = torch.Generator().manual_seed(seed)
+    slider = torch.randint(sliders, (weights,), generator=chance).tolist()
+    up = torch.randint(2, (weights,), generator=chance).tolist()
+    height = (0.15 + 0.7 * torch.rand(sliders, generator=chance)).tolist()
+    names = [name for name in STYLE if name != "full"]  # the methods' colours, here for sliders
+    colors = [STYLE[names[j % len(names)]][0] for j in range(sliders)]
+    places = [(weights - 1) * (j + 0.5) / sliders for j in range(sliders)]
+    for i, j in enumerate(slider):
+        axes.plot([places[j], i], [1.9, 0.3], color=colors[j], linewidth=0.9, linestyle="-" if up[i] else (0, (4, 2)))
+        axes.add_patch(plt.Rectangle((i - 0.4, -0.3), 0.8, 0.6, facecolor=colors[j], edgecolor="none"))
+    for x, color, at in zip(places, colors, height, strict=True):
+        axes.add_patch(plt.Rectangle((x - 1.1, 1.9), 2.2, 1.4, facecolor="#F2F2F2", edgecolor="#AAAAAA", zorder=2))
+        axes.plot([x, x], [2.0, 3.2], color="#999999", linewidth=3, zorder=3)
+        axes.add_patch(
+            plt.Rectangle((x - 0.6, 2.0 + at * 1.1), 1.2, 0.22, facecolor=color, edgecolor="black", zorder=4)
+        )
+    axes.text(-0.4, -0.75, f"{weights} of the weights, frozen", fontsize=11, va="center")
+    axes.text(weights - 0.6, -0.75, "dashed: goes the other way", fontsize=11, va="center", ha="right", color=GREY)
     return figure
 
 
