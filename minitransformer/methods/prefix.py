@@ -4,7 +4,7 @@
 __all__ = ['METHOD', 'attend', 'PrefixedGPT', 'Prefix', 'keys_values', 'real_keys_values', 'ReparameterizedPrefix', 'discard_mlp',
            'attach_prefix', 'start_from_real_tokens', 'check_prefix', 'count_prefix']
 
-# %% ../../notebooks/04_prefix_tuning.ipynb #cef72695
+# %% ../../notebooks/04_prefix_tuning.ipynb #2d7242b4
 from dataclasses import replace
 
 import torch
@@ -33,7 +33,7 @@ def attend(attn: CausalSelfAttention, x: Tensor, prefix_k: Tensor, prefix_v: Ten
     v = attn.split_heads(torch.cat([prefix_v.expand(B, -1, -1), attn.v_proj(x)], dim=1))  # (B, n_head, p + T, head_dim)
     return attn.o_proj(attn.merge_heads(attention(q, k, v)))  # (B, T, d)
 
-
+# %% ../../notebooks/04_prefix_tuning.ipynb #cef72695
 class PrefixedGPT(Attached):
     """A frozen GPT whose every attention also looks at trained keys and values.
 
