@@ -9,6 +9,7 @@
 The model:    GPT, GPTConfig, load_base, count_parameters
 The methods:  METHODS (all of them, by name), attach, count, merge, detach, save_adapter, load_adapter
 Using it:     train, evaluate, generate, tasks (a module)
+Your own:     verify (does a method keep every promise?)
 
 Each name has its own help, as in help(mt.attach). PyTorch is imported when the first of them is used.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from minitransformer import tasks
     from minitransformer.adapters import attach, count, detach, load_adapter, merge, save_adapter
     from minitransformer.checkpoints import load_base
+    from minitransformer.experiments.verify import verify
     from minitransformer.generate import generate
     from minitransformer.methods import METHODS
     from minitransformer.model import GPT, GPTConfig
@@ -47,6 +49,7 @@ __all__ = [
     "save_adapter",
     "tasks",
     "train",
+    "verify",
 ]
 
 _FILES = {  # the file that each name comes from
@@ -57,6 +60,7 @@ _FILES = {  # the file that each name comes from
     "count_parameters": "surgery",
     "generate": "generate",
     "load_base": "checkpoints",
+    "verify": "experiments.verify",
 }
 
 

@@ -25,7 +25,7 @@ FIRST_STEPS = """try first:
 # Each function below adds the arguments of one command and returns what carries it out. What needs PyTorch is imported
 # inside, because it takes a second and the help of all commands needs none of it.
 
-Carry = Callable[[Namespace], None]
+Carry = Callable[[Namespace], int | None]  # the exit code, where it is not always 0
 
 
 def compare_command(parser: ArgumentParser) -> Carry:
@@ -42,12 +42,12 @@ def compare_command(parser: ArgumentParser) -> Carry:
 
     def carry_out(options: Namespace) -> None:
         from minitransformer.course.plots import accuracy_over_parameters, save
-        from minitransformer.experiments.compare import compare, show
+        from minitransformer.experiments.compare import among_recorded, compare, show
 
         corpus = ["corpus"] if options.corpus else []
         rows = compare(
             [*options.tasks, *corpus] if options.tasks else corpus or list(LADDER),
-            options.methods,
+            methods(options),
             options.seeds,
             options.out,
             options.device,
@@ -56,9 +56,12 @@ def compare_command(parser: ArgumentParser) -> Carry:
             jobs(options),
             options.again,
         )
-        save(accuracy_over_parameters(rows), options.out / "compare.png")
+        shown = among_recorded(rows) if options.method else rows
+        save(accuracy_over_parameters(shown), options.out / "compare.png")
         print(f"written to {options.out}: compare.csv with every measurement, compare.png")
-        show(rows)
+        show(shown)
+        if options.method:
+            print("new methods at their own rate, the recorded ones at the best rate for the budget (see search)")
 
     return carry_out
 
@@ -77,7 +80,7 @@ def search_command(parser: ArgumentParser) -> Carry:
         from minitransformer.experiments.studies import conduct, search_study, show
 
         tasks = options.tasks or list(LADDER)
-        study = search_study(tasks, options.methods, options.base, options.seeds, options.times, options.device)
+        study = search_study(tasks, methods(options), options.base, options.seeds, options.times, options.device)
         with executor(options) as (pool, width):
             results = conduct("search", options.out, pool, width, study)
         print(f"written to {options.out}: search.csv, search_rates.csv")
@@ -95,19 +98,43 @@ def sweep_command(parser: ArgumentParser) -> Carry:
     parser.add_argument(
         "name", metavar="NAME", help="of a study, listed below; it runs on the CPU unless --device is given"
     )
+    add_own(parser)
     add_machine(parser)
     add_scheduler(parser)
     add_out(parser)
 
     def carry_out(options: Namespace) -> None:
-        from minitransformer.experiments.studies import conduct, find_study, show
+        from minitransformer.experiments.records import record
+        from minitransformer.experiments.studies import conduct, find_study, from_rows, show
         from minitransformer.train import choose_device
 
         study = replace(find_study(options.name), device=str(choose_device(options.device or "cpu")))
+        recorded = {}
+        if options.method:  # the study's question, asked of these alone, and shown among the recorded answers
+            recorded, arms = from_rows(record(options.name)), study.arms
+            study = replace(study, arms=[(file, {}) for file in options.method])
         with executor(options) as (pool, width):
             results = conduct(options.name, options.out, pool, width, study)
         print(f"written to {options.out}: {options.name}.csv, {options.name}_rates.csv")
-        show(study, results)
+        if options.method:
+            study = replace(study, arms=[*arms, *study.arms])
+        show(study, {**recorded, **results})
+
+    return carry_out
+
+
+def verify_command(parser: ArgumentParser) -> Carry:
+    """hold a method of your own, one Python file, against all that a method promises"""
+    parser.add_argument("file", metavar="FILE", help="that says METHOD = Method(...); or a name, as in lora")
+    parser.add_argument("--json", action="store_true", help="print the report for other programs")
+    parser.add_argument("--seconds", type=float, default=60, help="that one promise may take (default 60)")
+
+    def carry_out(options: Namespace) -> int:
+        from minitransformer.experiments.verify import verify
+
+        report = verify(options.file, options.seconds)
+        print(report.as_json() if options.json else report)
+        return 0 if report.kept else 1
 
     return carry_out
 
@@ -204,6 +231,7 @@ COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
     "compare": compare_command,
     "search": search_command,
     "sweep": sweep_command,
+    "verify": verify_command,
     "pretrain": pretrain_command,
     "progress": progress_command,
     "hint": hint_command,
@@ -220,13 +248,27 @@ def add_runs(parser: ArgumentParser) -> None:
     from minitransformer.experiments.runs import TASK_NAMES
     from minitransformer.methods import METHODS
 
-    methods = ", ".join(METHODS)
+    names = ", ".join(METHODS)
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"of: {', '.join(TASK_NAMES)}")
-    parser.add_argument(
-        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of: {methods} (default: all)"
-    )
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help=f"of: {names} (default: all)")
+    add_own(parser)
     parser.add_argument("--base", help="adapt this base instead of the task's own: a name, or a path as in bases/tiny")
     add_machine(parser)
+
+
+def add_own(parser: ArgumentParser) -> None:
+    """Methods of one's own."""
+    parser.add_argument(
+        "--method", action="append", default=[], metavar="FILE", help="a method of your own, one file (see verify)"
+    )
+
+
+def methods(options: Namespace) -> list[str]:
+    """The methods to run: those that are named, and files; all of the course's where none is."""
+    from minitransformer.methods import METHODS
+
+    named = [*(options.methods or []), *options.method]
+    return named or list(METHODS)
 
 
 def add_machine(parser: ArgumentParser) -> None:
@@ -369,7 +411,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             options = parse(arguments)
             begun = options.command
-            options.carry_out(options)
+            code = options.carry_out(options) or 0
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -390,7 +432,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
+    return code
 
 
 if __name__ == "__main__":

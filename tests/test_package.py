@@ -56,7 +56,7 @@ def test_public_names_are_those_that_are_promised():
     promised = (
         "GPT GPTConfig load_base METHODS attach count merge detach save_adapter load_adapter train evaluate generate "
     )
-    promised += "tasks count_parameters __version__"
+    promised += "tasks count_parameters verify __version__"
     assert sorted(mt.__all__) == sorted(promised.split())
 
 
@@ -209,7 +209,7 @@ def test_files_in_a_page_run_one_after_the_other_in_an_empty_folder(python, tmp_
         before, after = re.findall(r"([\d.]+) nats", out["tensors.py"])
         assert float(after) < 0.1 < float(before)
     else:
-        assert out["check.py"] == "every promise is kept\n"
+        assert out["check.py"].startswith("bias: every promise is kept")
         base, *methods = re.findall(r": ([\d.]+)", out["echo.py"])
         assert len(methods) == 3 and all(float(score) > float(base) + 0.2 for score in methods)
 

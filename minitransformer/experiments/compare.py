@@ -13,19 +13,21 @@ from tqdm import tqdm
 
 from minitransformer import __version__
 from minitransformer.experiments.evidence import REACHED, reach, state, steps_to
-from minitransformer.experiments.records import long_run
+from minitransformer.experiments.records import arm, long_run, over_steps, steps_to_reach
 from minitransformer.experiments.runs import (
     Results,
     Run,
     carry_out,
     executor_of,
     find_method,
+    label,
     measure_costs,
     plan,
     score_base,
 )
 from minitransformer.experiments.tables import number_rows, read_csv, table, to_csv  # noqa: F401 (lessons ask here)
 from minitransformer.files import check_writable, write_text
+from minitransformer.methods import METHODS
 
 LEARNING = "↗"  # behind a score whose run was still learning when it ended
 LEGEND = {
@@ -56,7 +58,7 @@ def compare(
 
     Args:
         tasks: names of tasks.
-        methods: names of methods.
+        methods: names of methods, or Python files that make one.
         seeds: runs of each pair.
         out: folder of the results.
         device: cuda, mps or cpu; None: the best one here.
@@ -151,7 +153,7 @@ def summarize(runs: Sequence[Run], results: Results, base: Mapping[str, float]) 
     costs, long = measure_costs(run), long_run(run)
     return {
         "task": run.task,
-        "method": run.method,
+        "method": label(run.method),
         "base": run.base,
         "trained": results[run]["trained"],
         "percent": 100 * results[run]["trained"] / results[run]["total"],
@@ -178,6 +180,37 @@ def summarize(runs: Sequence[Run], results: Results, base: Mapping[str, float]) 
         "megabytes_for_backward": costs["bytes_for_backward"] / 1e6,
         "mergeable": "yes" if find_method(run.method).mergeable else "no",
     }
+
+
+def among_recorded(rows: Sequence[Mapping]) -> list[dict]:
+    """The rows of new methods, each task's behind those of the recorded ladder after as many steps.
+
+    What is recorded has five seeds, at the rate that is best for that budget; a row of `compare` has the method's own rate.
+    """
+    placed: list[dict] = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [dict(row) for row in rows if row["task"] == task]
+        for method in METHODS:
+            line = over_steps(recorded) if (recorded := arm("steps", task, method, mine[0]["base"])) else []
+            now = next((point for point in line if point["step"] == mine[0]["steps"]), None)
+            if now is None:
+                continue
+            first = steps_to_reach(recorded)
+            placed.append(
+                {
+                    **{name: mine[0][name] for name in ("task", "base", "metric", "steps", "score_base")},
+                    **{"method": method, "trained": int(now["trained"]), "score": now["score"]},
+                    "score_min": min(now["scores"]),
+                    "score_max": max(now["scores"]),
+                    "state": "unfinished" if "unfinished" in now["states"] else "finished",
+                    "steps_to_reach": first,
+                    "kept_at_reach": next((point["kept"] for point in line if point["step"] == first), math.nan),
+                    "long_score": line[-1]["score"],
+                    "long_state": "unfinished" if "unfinished" in line[-1]["states"] else "finished",
+                }
+            )
+        placed += mine
+    return placed
 
 
 # ---- the printed table ----------------------------------------------------------------------------------------------------

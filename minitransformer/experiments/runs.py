@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from minitransformer.checkpoints import load_base, load_card
 from minitransformer.experiments.evidence import SOLVED
+from minitransformer.experiments.own import load_method
 from minitransformer.experiments.variants import VARIANTS
 from minitransformer.files import sha256
 from minitransformer.measure import bytes_for_backward, latency_ratio, step_seconds
@@ -69,17 +70,33 @@ def find_task(name: str, corpus: str | None = None) -> Task:
 
 
 def find_method(name: str) -> Method:
-    """The method or the variant of that name.
+    """The method or the variant of that name, or the one that a Python file makes.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none; or the file is no longer the one that was meant (see `pinned`).
     """
+    file, _, checksum = name.partition("@")
+    if file.endswith(".py"):
+        method = load_method(file)
+        if checksum and pinned(file) != name:
+            raise ValueError(f"{file} has changed since it was run as {name}; give another --out, or --again")
+        return method
     found = {**METHODS, **VARIANTS}
     if name not in found:
         raise ValueError(
             f"there is no method {name!r}; there are: {', '.join(METHODS)}; and variants: {', '.join(VARIANTS)}"
         )
     return found[name]
+
+
+def pinned(name: str) -> str:
+    """A method's name as it stands in a run: a file's has its checksum behind it, so that no result is taken for another's."""
+    return f"{name}@{sha256(Path(name))[:8]}" if name.endswith(".py") else name
+
+
+def label(name: str) -> str:
+    """A method's name as it stands in tables and pictures; one from a file is new there."""
+    return f"{find_method(name).name} (new)" if ".py" in name else name
 
 
 def plan(
@@ -94,7 +111,7 @@ def plan(
 
     Args:
         task_names: tasks of the ladder, extra tasks, `code`, or `corpus`.
-        method_names: names in METHODS.
+        method_names: names in METHODS, or Python files that make a method.
         seeds: runs of each pair, seeds 0, 1, ...
         device: cuda, mps or cpu; None: the best one here.
         base: adapt this base instead of the task's own.
@@ -141,7 +158,7 @@ def describe(
         raise ValueError(f"base {base!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
     return Run(
         task=task_name,
-        method=method_name,
+        method=pinned(method_name),
         seed=seed,
         base=base,
         base_sha256=card["sha256"],

@@ -26,6 +26,7 @@ from minitransformer.experiments.runs import (
     describe,
     find_method,
     find_task,
+    label,
     places,
     whole_settings,
 )
@@ -132,6 +133,13 @@ STUDIES: dict[str, Study] = {
             ("prefix", {"num_virtual_tokens": 22}),
         ],
         ("compose", "learn"),
+    ),
+    "prefix_lengths": Study(
+        "Does a longer prefix get further, or only faster? All at the prefix's own rate.",
+        sizes("prefix", "num_virtual_tokens", 1, 30, 3),
+        ("compose",),
+        times=5,
+        spread=range(1),
     ),
     "code": Study(
         "The ten methods on real text: bits per character on Python code, and on the documentation that the base knew.",
@@ -468,6 +476,6 @@ def show(study: Study, results: Results, console: Console | None = None) -> None
         if row["chosen"] == "yes":
             figures = (f"{row[name]:.3f}" for name in ("score", "score_min", "score_max"))
             settings = ", ".join(f"{name}={value}" for name, value in json.loads(row["settings"]).items())
-            named = (row["task"], row["base"], row["method"], settings, str(row["step"]), f"{row['rate']:g}")
+            named = (row["task"], row["base"], label(row["method"]), settings, str(row["step"]), f"{row['rate']:g}")
             table.add_row(*named, *figures)
     console.print(table)
