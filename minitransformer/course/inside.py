@@ -79,24 +79,28 @@ def loss_by_symbol(losses: Mapping[str, Sequence[float]], level: float, meaning:
     return figure
 
 
-def cosines(panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Cosines between trained vectors (down) and token embeddings (across), a panel a run; a ring marks the nearest.
+def cosines(
+    panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str], xlabel: str, ylabel: str
+) -> Figure:
+    """Cosines between two sets of vectors, one down and one across, a panel a title; a ring marks the nearest of each row.
 
     Args:
-        panels: title -> cosines, (p, vocab_size).
-        rows: labels of the trained vectors.
-        columns: labels of the tokens.
+        panels: title -> cosines, (rows, columns).
+        rows: labels of the vectors that go down.
+        columns: labels of those that go across.
+        xlabel: what those across are.
+        ylabel: what those down are.
     """
-    figure = new_figure(3.4 * len(panels) + 0.8, 3.8)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure = new_figure(3.4 * len(panels) + 2.2, 1.4 + 0.36 * len(rows))
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
         image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
         nearest = values.argmax(dim=1)
         axes.scatter(nearest, range(len(values)), s=70, facecolors="none", edgecolors="black", linewidths=1.5)
-        axes.set(title=title, xlabel="token")
-        axes.set_xticks(range(len(columns)), columns)
+        axes.set(title=title, xlabel=xlabel)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
         axes.set_yticks(range(len(rows)), rows)
-    all_axes[0].set_ylabel("virtual token, and where it started")
+    all_axes[0].set_ylabel(ylabel)
     figure.colorbar(image, ax=all_axes, label="cosine", shrink=0.8)
     return figure
 
@@ -186,33 +190,34 @@ def ladder_use(gates: Mapping[str, Sequence[float]], cut: Mapping[str, Sequence[
 
 
 def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
-    """Trained factors as the sliders of a mixing desk: a bar a channel from one, where it started, to where it is.
+    """Trained factors as the sliders of a mixing desk: a bar a channel, up for louder, down for quieter, from as it was.
+
+    The scale is logarithmic, as on a desk: twice as loud is as far up as half as loud is down. Bars end at a sixteenth.
 
     Args:
         scales: kind of channel -> factors of each layer, a tensor (channels) a layer; a column a kind, a row a layer.
     """
     layers = max(len(tensors) for tensors in scales.values())
-    widths = [max(1.0, tensors[0].numel() / 128) for tensors in scales.values()]
-    figure = new_figure(10, 1.3 * layers + 0.9)
+    widths = [tensors[0].numel() for tensors in scales.values()]
+    figure = new_figure(11, 1.2 * layers + 1.1)
     panels = figure.subplots(layers, len(scales), sharey=True, squeeze=False, width_ratios=widths)
-    kinds = {"up": STYLE["lora"][0], "down": STYLE["ia3"][0], "flipped": STYLE["adapter"][0]}
+    kinds = {"louder": STYLE["lst"][0], "quieter": STYLE["ia3"][0], "turned over (below zero)": STYLE["adapter"][0]}
     for column, (kind, tensors) in enumerate(scales.items()):
         for layer, values in enumerate(tensors):
             panel = panels[layer][column]
-            for value, color in zip(
-                (values > 1, (0 <= values) & (values <= 1), values < 0), kinds.values(), strict=True
-            ):
-                channels = value.nonzero().flatten()  # (n)
-                panel.bar(channels, values[channels] - 1, bottom=1, width=1.0, color=color, linewidth=0)
-            panel.axhline(1, color="black", linewidth=0.8)
-            panel.axhline(0, color=BASE, linewidth=0.8, linestyle=":")
-            panel.set_xlim(-0.5, len(values) - 0.5)
-        panels[0][column].set_title(kind)
-        panels[-1][column].set_xlabel("channel")
+            loudness = values.abs().clamp(1 / 16, 16).log2()  # (channels)
+            parts = ((values > 1), (0 <= values) & (values <= 1), values < 0)
+            for part, color in zip(parts, kinds.values(), strict=True):
+                channels = part.nonzero().flatten()  # (n)
+                panel.bar(channels, loudness[channels], width=1.0, color=color, linewidth=0)
+            panel.axhline(0, color="black", linewidth=0.8)
+            panel.set(xlim=(-0.5, len(values) - 0.5), xticks=[])
+        panels[0][column].set_title(f"{kind} ({widths[column]})", fontsize=10)
     for layer in range(layers):
-        panels[layer][0].set_ylabel(f"factor, block {layer}")
+        panels[layer][0].set(ylabel=f"block {layer}", ylim=(-4.1, 4.1))
+        panels[layer][0].set_yticks([-4, -2, 0, 2, 4], ["1/16", "1/4", "as it was", "4 times", "16 times"], fontsize=8)
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=color, label=label) for label, color in kinds.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
     return figure
 
 
