@@ -54,6 +54,18 @@ def test_seven_billion_parameters_take_no_memory():
     assert {p.dtype for p in adapted.parameters()} == {torch.bfloat16}
 
 
+def test_another_kind_of_model_is_built_where_it_is_asked_for():
+    """Llama-2-7B has 6,738,415,616 parameters as published; a GPT of its dimensions has fewer: no gate in its network."""
+    import minitransformer.real.methods  # noqa: F401 (the methods learn to serve a Llama)
+    from minitransformer.real.llama import Llama, LlamaConfig
+
+    config = LlamaConfig(32_000, 4096, 32, 32, 4096, 11_008)
+    adapted = attach_without_memory(METHODS["lora"], config, kind=Llama, rank=8, target_modules=("gate_proj",))
+    trained = count_parameters(adapted, trainable_only=True)
+    assert count_parameters(adapted) - trained == 6_738_415_616
+    assert trained == METHODS["lora"].count(config, rank=8, target_modules=("gate_proj",)) == 32 * 8 * (4096 + 11_008)
+
+
 def test_bad_setting_is_refused():
     with pytest.raises(ValueError, match="rank"):
         attach_without_memory(METHODS["lora"], SMALL, rank=0)

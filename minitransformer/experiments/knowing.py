@@ -1,52 +1,40 @@
-"""Does a prompt need a wider base, or one that knows more? Bases made for the question, and a prompt's curve on each.
+"""Does a prompt need a larger base, or one that knows more? Bases made for the question, and a prompt's curve on each.
 
-Three kinds of base: narrow and pretrained on the course's four skills; twice as wide, on the same four; narrow, with
-`compose` as a fifth skill. On each a prompt of ten vectors is trained on compose. A seed decides the weights that a base
-begins with, what it reads, and all that chance decides in the prompt's training. The bases are not kept.
+The smallest base of the course reads on for a while: the same four skills as before, or those and `compose`. Then a prompt of
+ten vectors is trained on compose. A seed decides what a base reads, and all that chance decides in the prompt's training.
+The bases are not kept. (A base twice as wide, of four skills, is in the study `steps`.)
 """
 
 import argparse
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 
+from minitransformer.checkpoints import load_base
 from minitransformer.experiments.evidence import SOLVED, state
 from minitransformer.experiments.studies import rate_at
 from minitransformer.experiments.tables import read_csv, to_csv
 from minitransformer.files import check_writable, write_text
 from minitransformer.methods import METHODS
 from minitransformer.model import GPT
-from minitransformer.pretrain import Recipe, skills_recipe
+from minitransformer.pretrain import RECIPES
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import LADDER, SKILLS, SkillStreams, skill_accuracies
 from minitransformer.train import COSINE, evaluate, measure, setup, train
 
 TASK = LADDER["compose"]
-FIVE = {**SKILLS, TASK.name: TASK.function}
-PRETRAINING = 4000  # steps of every base
+KINDS = {"four skills": SKILLS, "five skills": {**SKILLS, TASK.name: TASK.function}}  # what a base reads
+START, READING, READING_RATE = "nano", 1000, 2e-3  # the base, for how many steps it reads on, and its rate
 RATES = [rate_at(place) for place in (-3, -2, -1)]  # half a decade apart, around the prompt's own
 PLACES = (40, 80, 200, 400, 800, 1200)  # steps of the prompt at which it is measured
 
 
-def recipe(width: int, learning_rate: float, streams: SkillStreams, seed: int) -> Recipe:
-    """How a base of this study is made."""
-    return replace(skills_recipe(width, PRETRAINING, learning_rate), task=streams, seed=seed)
-
-
-KINDS = {  # what a base is called in the record -> its width, its rate, what it reads
-    "narrow, four skills": (32, 4e-3, SkillStreams()),
-    "wide, four skills": (64, 3e-3, SkillStreams()),
-    "narrow, five skills": (32, 4e-3, SkillStreams(FIVE)),
-}
-
-
-def make_base(how: Recipe) -> GPT:
-    """Pretrain a base as a recipe says, in memory."""
-    setup(how.seed, "cpu")
-    base = GPT(how.config)
-    options = {"batch_size": how.batch_size, "weight_decay": how.weight_decay, "seed": how.seed, "schedule": COSINE}
-    train(base, how.task, how.steps, how.learning_rate, progress=False, **options)
+def make_base(kind: str, seed: int) -> GPT:
+    """Let a base read on, in memory."""
+    setup(seed, "cpu")
+    base, recipe = load_base(START), RECIPES[START]
+    options = {"batch_size": recipe.batch_size, "weight_decay": recipe.weight_decay, "seed": seed, "schedule": COSINE}
+    train(base, SkillStreams(KINDS[kind]), READING, READING_RATE, progress=False, **options)
     return base
 
 
@@ -81,7 +69,12 @@ def prompt_rows(kind: str, base: GPT, seed: int) -> list[dict]:
 
 def base_row(kind: str, base: GPT, seed: int) -> dict:
     """What a base can do with one solved example in front of a question, compose too."""
-    return {"base": kind, "seed": seed, "parameters": count_parameters(base), **skill_accuracies(base, 1, seed, FIVE)}
+    return {
+        "base": kind,
+        "seed": seed,
+        "parameters": count_parameters(base),
+        **skill_accuracies(base, 1, seed, KINDS["five skills"]),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,10 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
     known = read_csv(bases) if bases.exists() else []
     rows = read_csv(scores) if scores.exists() else []
     for seed in range(options.seeds):
-        for kind, (width, rate, streams) in KINDS.items():
+        for kind in KINDS:
             if any((row["base"], row["seed"]) == (kind, str(seed)) for row in known):
                 continue
-            base = make_base(recipe(width, rate, streams, seed))
+            base = make_base(kind, seed)
             rows += prompt_rows(kind, base, seed)
             known.append({name: str(value) for name, value in base_row(kind, base, seed).items()})
             write_text(scores, to_csv(rows))
