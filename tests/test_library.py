@@ -9,14 +9,8 @@ import torch
 from minitransformer.generate import generate
 from minitransformer.method import trained
 from minitransformer.methods import METHODS
-from minitransformer.methods.library import (
-    LoRAMixture,
-    mix_ia3,
-    mix_loras,
-    mix_prompts,
-    put_on_originals,
-    swap,
-)
+from minitransformer.methods.library import mix_ia3, mix_loras, mix_prompts, put_on_originals, swap
+from minitransformer.methods.mixture import LoRAMixture
 from minitransformer.model import GPT
 from minitransformer.surgery import base_weights, detach, fingerprint, trainable_state_dict
 

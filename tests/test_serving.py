@@ -11,7 +11,7 @@ from minitransformer.experiments import serving
 from minitransformer.experiments.serving import PROMPTED, SEQUENCE, CuedTask, MixedTask, held_out, mixed_accuracies
 from minitransformer.method import trained
 from minitransformer.methods import METHODS
-from minitransformer.methods.library import LoRAMixture
+from minitransformer.methods.mixture import LoRAMixture
 from minitransformer.surgery import trainable_state_dict
 from minitransformer.tasks import IGNORE, SEMICOLON, StringTask, add_one, reverse
 from minitransformer.train import train

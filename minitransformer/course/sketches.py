@@ -189,7 +189,8 @@ def learned_in_turn(
         for n, ((task, points), color, marker) in enumerate(zip(lines.items(), TASK_COLORS, "osD^", strict=False)):
             axes.plot(*zip(*points, strict=True), marker=marker, markersize=5, color=color, linewidth=2)
             axes.axvspan(stages[n], stages[n + 1], ymin=0.93, color=color, linewidth=0)
-            axes.text((stages[n] + stages[n + 1]) / 2, 1.095, task, ha="center", va="center", fontsize=9, color="white")
+            middle, long = (stages[n] + stages[n + 1]) / 2, stages[n + 1] - stages[n] > last / 10  # room for the name
+            axes.text(middle, 1.095, task if long else "", ha="center", va="center", fontsize=9, color="white")
         axes.set(title=title, xlabel="training steps, over all tasks", ylim=(-0.04, 1.14), xlim=(0, last))
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     all_axes[0].set_ylabel("held-out accuracy")

@@ -1,9 +1,9 @@
-"""The experiments of lesson 15: three tasks learned in turn, a library of LoRAs and prompts, a router that chooses.
+"""The experiments of lessons 15 and 16: three tasks learned in turn, a library of LoRAs and prompts, a router that chooses.
 
 The tasks of the sequence carry a cue: two tokens in front of the question that say which task is meant. So they do not
 contradict each other, and one model could learn them all: whatever is lost on the way is forgotten, not impossible.
 
-`python -m minitransformer.experiments.serving --out minitransformer/recorded` repeats what the lesson shows over three seeds.
+`python -m minitransformer.experiments.serving --out minitransformer/recorded` repeats what the lessons show over three seeds.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from minitransformer.experiments.compare import to_csv
 from minitransformer.files import check_writable, write_text
 from minitransformer.method import Trained, trained
 from minitransformer.methods import METHODS
-from minitransformer.methods.library import LoRAMixture, mix_loras, mix_prompts
+from minitransformer.methods.library import mix_loras, mix_prompts
+from minitransformer.methods.mixture import LoRAMixture
 from minitransformer.model import GPT
 from minitransformer.surgery import detach
 from minitransformer.tasks import (

@@ -3,13 +3,12 @@
 # %% auto #0
 __all__ = ['factors', 'matrices', 'swap', 'put_on_originals', 'check_library', 'stacked', 'check_choice', 'Mixed',
            'MixedLoRALinear', 'MixedScaled', 'MixedGPT', 'MixedPromptGPT', 'mix_loras', 'with_paths', 'mix_ia3',
-           'mix_prompts', 'LoRAMixtureLinear', 'LoRAMixture']
+           'mix_prompts']
 
 # %% ../../notebooks/15_serving.ipynb #9835fd99
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minitransformer.method import Trained
@@ -105,7 +104,7 @@ def put_on_originals(model: GPT, originals: Mapping[str, Tensor], put_on: Traine
         W.copy_(new)
     model.loras_on = [put_on.fingerprint]
 
-# %% ../../notebooks/15_serving.ipynb #93984c16
+# %% ../../notebooks/15_serving.ipynb #f2a637d4
 def check_library(library: Mapping[str, Trained], method: str, model: GPT) -> None:
     """Make sure that a library holds what one method trained on this base.
 
@@ -222,7 +221,7 @@ class MixedGPT(Attached):
     """A GPT whose layers give every row its own adapter.
 
     Args:
-        base: a GPT with MixedLoRALinear, MixedScaled or LoRAMixtureLinear in it.
+        base: a GPT with `Mixed` layers in it.
         K: how many adapters there are to choose from.
     """
 
@@ -348,52 +347,3 @@ def mix_prompts(model: GPT, library: Mapping[str, Trained]) -> MixedPromptGPT:
     prompts = stacked(library)["prompt"]  # (K, p, d)
     freeze(model)
     return MixedPromptGPT(model, prompts.to(model.wte.weight.device))
-
-# %% ../../notebooks/15_serving.ipynb #6a075612
-class LoRAMixtureLinear(MixedLoRALinear):
-    """The same layer, each row a weighted sum of all K paths in the place of a choice.
-
-    y = W x + sum_k g_k s_k B_k A_k x, as in Mixture of LoRA Experts (Wu et al. 2024, arXiv:2404.13628), with one gate for
-    the whole model where the paper has one a layer. Here `choice` is (batch, K): the gates of each row.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, T, d_in) -> (batch, T, d_out)."""
-        features = F.linear(x.to(self.A.dtype), self.A.flatten(0, 1))  # (batch, T, K rank)
-        features = features.unflatten(-1, self.A.shape[:2])  # (batch, T, K, rank)
-        features = (self.scaling * self.choice)[:, None, :, None] * features  # (batch, T, K, rank)
-        B = self.B.transpose(0, 1).flatten(1)  # (d_out, K rank)
-        return self.base(x) + F.linear(features.flatten(-2), B).to(x.dtype)  # (batch, T, d_out)
-
-
-class LoRAMixture(MixedGPT):
-    """Frozen LoRA experts over a frozen base; a trained router reads the first tokens and weighs the experts.
-
-    The router sees the first `reads` tokens and no later ones, so it is settled before an answer begins.
-
-    Args:
-        model: a plain GPT; it is changed in place.
-        library: the experts.
-        reads: how many of the first tokens the router averages over.
-
-    Raises:
-        ValueError: as `mix_loras`; reads is no whole number from 1 to block_size; the model is unchanged then.
-    """
-
-    def __init__(self, model: GPT, library: Mapping[str, Trained], reads: int = 1) -> None:
-        if type(reads) is not int or not 1 <= reads <= model.config.block_size:
-            raise ValueError(f"reads must be a whole number from 1 to {model.config.block_size}, not {reads!r}")
-        super().__init__(with_paths(model, library, LoRAMixtureLinear), len(library))
-        self.reads = reads
-        self.router = nn.Linear(model.config.n_embd, len(library)).to(**beside(model.wte.weight))
-        nn.init.zeros_(self.router.weight)  # all experts alike at the start
-        nn.init.zeros_(self.router.bias)
-
-    def gates(self, idx: Tensor) -> Tensor:
-        """How much of each expert every row gets: (batch, T) -> (batch, K), rows that sum to one."""
-        x = self.base.embed(idx[:, : self.reads]).mean(dim=1)  # (batch, d)
-        return self.router(x.to(self.router.weight.dtype)).softmax(dim=-1)  # (batch, K)
-
-    def forward(self, idx: Tensor) -> Tensor:
-        """(batch, T) -> (batch, T, vocab_size)."""
-        return self.mix(idx, self.gates(idx))
