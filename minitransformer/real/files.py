@@ -34,26 +34,31 @@ def read_json(file: Path) -> dict:
 
 
 class Shards:
-    """The safetensors files of a directory, opened: `shapes` by name, and `read`.
+    """The safetensors files of a directory, opened: `shapes` by name, `metadata`, and `read`.
+
+    Args:
+        directory: where they are.
+        stem: how their names begin; mostly there is one, model.safetensors.
 
     Raises:
         ValueError: there are none, one is damaged, a tensor is there twice, or is quantised.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        files = sorted(directory.glob("model*.safetensors"))
+    def __init__(self, directory: Path, stem: str = "model") -> None:
+        files = sorted(directory.glob(f"{stem}*.safetensors"))
         if not files:
             pickles = sorted(file.name for file in directory.glob("*.bin"))
             why = f"; {pickles[0]} is a pickle, which could run any program and is not opened" if pickles else ""
-            raise ValueError(f"{directory} holds no model.safetensors{why}; save the model as safetensors")
+            raise ValueError(f"{directory} holds no {stem}.safetensors{why}; save it as safetensors")
         self.opened: dict[str, object] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.metadata: dict[str, str] = {}
         for file in files:
             try:
                 shard = safe_open(file, framework="pt")
             except (SafetensorError, OSError) as error:
                 raise ValueError(f"{file} is damaged ({error}); copy it again") from None
+            self.metadata |= shard.metadata() or {}
             for name in shard.keys():
                 tensor = shard.get_slice(name)
                 if name in self.shapes:
