@@ -9,6 +9,7 @@
 The model:    GPT, GPTConfig, load_base, count_parameters
 The methods:  METHODS (all of them, by name), attach, count, merge, detach, save_adapter, load_adapter
 Using it:     train, evaluate, generate, tasks (a module)
+Real models:  real (a module: SmolLM2, any Llama, GPT-2, the files of transformers and peft)
 Your own:     verify (does a method keep every promise?)
 
 Each name has its own help, as in help(mt.attach). PyTorch is imported when the first of them is used.
@@ -20,7 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minitransformer import tasks
+    from minitransformer import real, tasks
     from minitransformer.adapters import attach, count, detach, load_adapter, merge, save_adapter
     from minitransformer.checkpoints import load_base
     from minitransformer.experiments.verify import verify
@@ -46,6 +47,7 @@ __all__ = [
     "load_adapter",
     "load_base",
     "merge",
+    "real",
     "save_adapter",
     "tasks",
     "train",
@@ -66,8 +68,8 @@ _FILES = {  # the file that each name comes from
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562): PyTorch takes a second, and `--help` needs none of it."""
-    if name == "tasks":
-        return import_module("minitransformer.tasks")
+    if name in ("real", "tasks"):
+        return import_module(f"minitransformer.{name}")
     if name not in _FILES:
         raise AttributeError(f"module 'minitransformer' has no attribute {name!r}; it has: {', '.join(__all__)}")
     value = getattr(import_module(f"minitransformer.{_FILES[name]}"), name)

@@ -339,6 +339,7 @@ def doctor() -> None:
     """
     from minitransformer.checkpoints import FOLDER, base_names, load_base
     from minitransformer.methods import METHODS
+    from minitransformer.real import find
     from minitransformer.surgery import count_parameters
     from minitransformer.train import choose_device
 
@@ -355,6 +356,10 @@ def doctor() -> None:
         except ValueError as problem:
             print(f"base {name}: not in order")
             problems.append(str(problem))
+    try:
+        print(f"real model smollm2: {find('smollm2')}")
+    except ValueError:
+        print("real model smollm2: not installed (`make real` installs it)")
     if problems:
         raise ValueError("; ".join(problems))
 

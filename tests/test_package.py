@@ -56,7 +56,7 @@ def test_public_names_are_those_that_are_promised():
     promised = (
         "GPT GPTConfig load_base METHODS attach count merge detach save_adapter load_adapter train evaluate generate "
     )
-    promised += "tasks count_parameters verify __version__"
+    promised += "tasks real count_parameters verify __version__"
     assert sorted(mt.__all__) == sorted(promised.split())
 
 
@@ -76,7 +76,7 @@ def test_names_for_type_checkers_are_the_public_names():
     named = {alias.name: line.module for line in block.body for alias in line.names}
     assert set(named) == set(mt.__all__) - {"__version__"}
     for name, module in named.items():
-        assert module == ("minitransformer" if name == "tasks" else f"minitransformer.{mt._FILES[name]}")
+        assert module == ("minitransformer" if name in ("tasks", "real") else f"minitransformer.{mt._FILES[name]}")
 
 
 def test_name_that_is_not_there_is_an_error_that_says_what_is():
