@@ -61,7 +61,7 @@ def share_maps(shares: Tensor, labels: Sequence[str]) -> Figure:
     figure = new_figure(3.7 * n_layer + 0.5, 0.9 + 0.42 * n_head)
     panels = figure.subplots(1, n_layer, sharey=True, squeeze=False)[0]
     for block, (panel, values) in enumerate(zip(panels, shares, strict=True)):
-        image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        image = panel.imshow(values.tolist(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         panel.set(title=f"block {block}", xlabel="token that looks")
         panel.set_xticks(range(len(labels)), labels, fontsize=11)
         panel.set_yticks(range(n_head), [f"head {head}" for head in range(n_head)], fontsize=10)
