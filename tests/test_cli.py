@@ -204,6 +204,65 @@ def test_loss_that_explodes_is_an_error_without_a_traceback(capsys, runner, tmp_
     assert "error: train: the loss is nan at step 3" in capsys.readouterr().err
 
 
+# ---- a method of one's own --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file that makes a method."""
+    file = tmp_path / "mine.py"
+    line = 'METHOD = Method("mine", attach_lora, count_lora, learning_rate=1e-2)'
+    module = "minitransformer.methods.lora import attach_lora, count_lora"
+    file.write_text(f"from minitransformer.method import Method\nfrom {module}\n\n{line}\n", encoding="utf-8")
+    return file
+
+
+def test_new_method_runs_alone_and_is_placed_among_the_recorded_ones(runner, mine, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LADDER["recall"], "steps", 150)  # as recorded
+    out = tmp_path / "out"
+    arguments = [
+        "compare",
+        "--tasks",
+        "recall",
+        "--device",
+        "cpu",
+        "--jobs",
+        "1",
+        "--out",
+        str(out),
+        "--method",
+        str(mine),
+    ]
+    assert cli.main(arguments) == 0
+    assert [run.method for run in runner.runs] == [runs.pinned(str(mine))]
+    assert [row["method"] for row in rows(out / "compare.csv")] == ["mine (new)"]
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in printed for name in [*METHODS, "mine (new)"])
+    assert "155,456 1.00" in printed, "the recorded score of full fine-tuning"
+    assert cli.main(arguments) == 0 and len(runner.runs) == 1, "what is finished is not run again"
+    mine.write_text(mine.read_text() + "# another\n")
+    assert cli.main(arguments) == 0 and len(runner.runs) == 2, "a changed file is another method"
+
+
+def test_new_method_runs_beside_those_that_are_named(runner, mine, tmp_path):
+    assert cli.main([*COMPARE, "--out", str(tmp_path), "--method", str(mine), "--seeds", "1"]) == 0
+    assert {run.method for run in runner.runs} == {"lora", runs.pinned(str(mine))}
+
+
+def test_file_of_a_run_that_has_changed_is_refused(mine):
+    name = runs.pinned(str(mine))
+    assert runs.find_method(name).name == "mine"
+    mine.write_text(mine.read_text() + "# another\n")
+    with pytest.raises(ValueError, match="has changed since it was run"):
+        runs.find_method(name)
+
+
+def test_file_that_makes_no_method_is_refused_before_any_run(fails, mine, tmp_path):
+    mine.write_text("METHOD = None")
+    assert "makes no method" in fails("compare", "--method", mine, "--out", tmp_path / "out")
+    assert "is no Python file" in fails("search", "--method", tmp_path / "no.py", "--out", tmp_path / "out")
+
+
 # ---- compare and search ---------------------------------------------------------------------------------------------
 
 

@@ -266,7 +266,7 @@ def seeds_by_method(scores: Mapping[str, Sequence[float]], reference: tuple[str,
         axes.plot(sum(found) / len(found), place, linestyle="", markersize=10, **style)
     label, height = reference
     axes.axvline(height, color=NEW, linewidth=2)
-    axes.text(height, -0.9, label, color=NEW, ha="right", va="bottom")
+    axes.text(height - 0.002, -0.7, label, color=NEW, ha="right", va="center")
     axes.set_yticks(range(len(scores)), [NAMES.get(method, method) for method in scores])
     axes.set(xlabel="held-out questions right", ylim=(len(scores) - 0.5, -1.0), xlim=(None, 1.005))
     return figure
