@@ -1,6 +1,7 @@
 """How the site is built: `make site`. It reads the lessons as they are stored, and no page asks for anything elsewhere."""
 
 import json
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -10,6 +11,8 @@ import minitransformer
 from minitransformer.course.claims import read_claims, wall
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from playground import write_data  # noqa: E402 - it lies beside this file
 
 project = "PEFT by hand"
 author = "the authors of PEFT by hand"
@@ -39,6 +42,7 @@ autodoc_member_order = "bysource"
 html_theme = "furo"
 html_title = "PEFT by hand"
 html_static_path = ["static"]
+html_extra_path = ["extra"]  # the playground, which is a page of its own
 html_css_files = ["course.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
@@ -63,14 +67,15 @@ def drop_directives(app, name: str, source: list[str]) -> None:
         source[0] = json.dumps({**notebook, "cells": cells})
 
 
-def write_wall(app) -> None:
-    """Write the page with a square for each claim, before the sources are read."""
+def write_generated(app) -> None:
+    """Write what is made at each build, before the sources are read: a square for each claim, the playground's numbers."""
     page = "# The claims, as a wall\n\nA square a claim, and its sign the verdict. Open one.\n\n" + wall(read_claims())
     (HERE / "wall.md").write_text(page, encoding="utf-8")
+    write_data()
 
 
 def setup(app) -> None:
     """Tell Sphinx of these."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
-    app.connect("builder-inited", write_wall)
+    app.connect("builder-inited", write_generated)
     app.connect("source-read", drop_directives)

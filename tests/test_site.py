@@ -60,3 +60,9 @@ def test_every_claim_is_a_square_on_the_wall(site):
     page = (site / "site" / "wall.html").read_text("utf-8")
     ledger = (ROOT / "CLAIMS.md").read_text("utf-8")
     assert page.count("<details") == int(re.search(r"(\d+) claims:", ledger)[1])
+
+
+def test_playground_is_there_with_its_numbers(site):
+    assert (site / "playground" / "index.html").exists()
+    assert "lora learn" in (site / "playground" / "data.js").read_text("utf-8")
+    assert 'href="../playground/index.html"' in (site / "site" / "index.html").read_text("utf-8")
