@@ -157,38 +157,6 @@ def random_slices(slices: int = 3) -> Figure:
     return figure
 
 
-def ladder_use(gates: Mapping[str, Sequence[float]], cut: Mapping[str, Sequence[float]]) -> Figure:
-    """Gates of a side network (left), and the score left when one rung of the ladder is cut (right).
-
-    Args:
-        gates: task -> g of every layer; 1 listens to the side alone, 0 to the backbone alone.
-        cut: task -> score of the whole, then with the rung of the embeddings cut, then of each block.
-    """
-    figure = new_figure(9.5, 3.4)
-    left, right = figure.subplots(1, 2)
-    lines = [("-", "o", ""), ("--", "s", "//"), (":", "^", "xx")]
-    shades = ["#117733", "#5DA271", "#A9CFB4"]
-    for i, (task, values) in enumerate(gates.items()):
-        dash, marker, _ = lines[i % 3]
-        left.plot(range(1, len(values) + 1), values, dash, marker=marker, color=shades[i % 3], label=task)
-    layers = len(next(iter(gates.values())))
-    left.axhline(0.5, color=BASE, linestyle=":", linewidth=1)
-    left.text(layers, 0.51, "start", color=BASE, ha="right", va="bottom", fontsize=9)
-    left.set(xlabel="side block", ylabel="gate: 0 backbone, 1 side", ylim=(-0.03, 1.03))
-    left.set_xticks(range(1, layers + 1))
-    width = 0.8 / len(cut)
-    for i, (task, scores) in enumerate(cut.items()):
-        places = [x + (i - (len(cut) - 1) / 2) * width for x in range(len(scores))]
-        right.bar(
-            places, scores, 0.9 * width, color=shades[i % 3], hatch=lines[i % 3][2], edgecolor="white", label=task
-        )
-    right.set(ylabel="held-out accuracy", xlabel="rung that is cut", ylim=(0, 1.05))
-    right.set_xticks(range(layers + 2), ["none", "embeddings", *(f"block {i}" for i in range(1, layers + 1))])
-    for axes, columns in ((left, len(gates)), (right, len(cut))):
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
-    return figure
-
-
 def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
     """Trained factors as the sliders of a mixing desk: a bar a channel, up for louder, down for quieter, from as it was.
 
