@@ -3,6 +3,7 @@
 import copy
 import pydoc_data.topics
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +143,16 @@ def test_answers_of_many_are_those_of_each_alone(loaded):
     together = answers(model, tokenizer, questions, max_new_tokens=5)
     assert together == [answers(model, tokenizer, [question], max_new_tokens=5)[0] for question in questions]
     assert all(together) and len(set(together)) == 4
+
+
+def test_page_on_real_models_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    """With two steps for sixty, its numbers are others; its first score and its count are the page's own."""
+    page = (Path(__file__).parents[1] / "docs" / "real.md").read_text(encoding="utf-8")
+    code = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if '"folder"' not in block]
+    printed = re.search(r"It prints:\n\n```\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    monkeypatch.chdir(tmp_path)
+    assert "steps=60" in code[0]
+    exec(compile(code[0].replace("steps=60", "steps=2"), "capitals.py", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out.splitlines()[:3] == printed[:3]
+    exec(compile(code[1], "travel.py", "exec"), {"__name__": "page"})
+    assert {file.name for file in Path("for-peft").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
