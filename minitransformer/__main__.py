@@ -111,7 +111,8 @@ def sweep_command(parser: ArgumentParser) -> Carry:
         study = replace(find_study(options.name), device=str(choose_device(options.device or "cpu")))
         recorded = {}
         if options.method:  # the study's question, asked of these alone, and shown among the recorded answers
-            recorded, arms = from_rows(record(options.name)), study.arms
+            recorded = from_rows([row for row in record(options.name) if "step" in row])  # over steps, as today
+            arms = study.arms
             study = replace(study, arms=[(file, {}) for file in options.method])
         with executor(options) as (pool, width):
             results = conduct(options.name, options.out, pool, width, study)

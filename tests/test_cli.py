@@ -249,6 +249,18 @@ def test_new_method_runs_beside_those_that_are_named(runner, mine, tmp_path):
     assert {run.method for run in runner.runs} == {"lora", runs.pinned(str(mine))}
 
 
+def test_study_is_asked_of_a_new_method_alone_and_shown_with_the_recorded_answers(
+    runner, mine, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(LADDER["recall"], "steps", 150)  # as recorded
+    arguments = ["sweep", "forgetting", "--jobs", "1", "--out", str(tmp_path / "out"), "--method", str(mine)]
+    assert cli.main(arguments) == 0
+    assert {run.method for run in runner.runs} == {runs.pinned(str(mine))} and len(runner.runs) == 30
+    printed = capsys.readouterr().out
+    assert "mine (new)" in printed and " intrinsic " in printed
+    assert cli.main(arguments) == 0 and len(runner.runs) == 30, "the record in the folder is continued"
+
+
 def test_file_of_a_run_that_has_changed_is_refused(mine):
     name = runs.pinned(str(mine))
     assert runs.find_method(name).name == "mine"
