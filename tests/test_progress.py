@@ -48,7 +48,7 @@ SPOILT = {  # what an answer does -> what its message says; "": it is right all 
     "import sys; sys.exit()": "ends Python itself",
     "import os; os._exit(0)": "ends Python itself",
     "while True: pass": "stopped after 5 s, in cell",
-    "x = []\n    while True: x.append(bytearray(10**7))": "it wants more memory than there is for a task",
+    "x = []\n    while True: x.append(bytearray(10**9))": "it wants more memory than there is for a task",
     "return number(n + 1)": "RecursionError",
     "print('x' * 10**8); return n": "",
     "import torch; torch.set_grad_enabled(False); torch.set_default_dtype(torch.float64); return n": "the check fails",

@@ -205,7 +205,8 @@ EXPLAINED = (
     (r"modified inplace|Inplace update to inference|Cannot set version_counter for inference",
      "something that was given is changed in place. Compute something new"),
     (r"shapes? cannot be multiplied|must match the size|size mismatch|is invalid for input of size|expanded size|"
-     r"broadcast|equal size|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size",
+     r"broadcast|equal size|Sizes of tensors must match|shape .* is invalid|inconsistent tensor size|doesn't match|Expected size|"
+     r"negative dimension",
      "the shapes do not fit. Sizes are drawn anew for each trial, and the number of dimensions too where the task says "
      "(..., d): read them off what is given"),
     (r"must be a 3D tensor|must be a matrix|only supported on matrices|2D tensors expected|number of subscripts|"
@@ -316,6 +317,7 @@ def _inside(thing: object) -> dict:
         kinds = (thing._forward_hooks, thing._forward_pre_hooks, thing._backward_hooks, thing._backward_pre_hooks)
         hooks = {f" hook {key}": hook for kind in kinds for key, hook in kind.items()}
         own = {**thing._parameters, **thing._buffers, **thing._modules, "forward": vars(thing).get("forward")}
+        own["training"] = thing.training
         return {f".{name}": part for name, part in own.items() if part is not None} | hooks
     if isinstance(thing, dict):
         return {f"[{key!r}]": part for key, part in thing.items()}
@@ -537,11 +539,26 @@ def agree(got: object, wanted: Tensor, what: str, slips: Slips | None = None, ca
     place = tuple(wrong[0].tolist())
     mine, right = show_apart(got[place].item(), wanted[place].item())
     if got.dtype == torch.float64 and (got - wanted).abs().max() < NEARLY * wanted.abs().max():
-        cause = "That is nearly right: is a small number added somewhere, or something rounded?"
+        cause = NEARLY_RIGHT
     raise AssertionError(
         f"{what} is not right: {len(wrong)} of {got.numel()} numbers differ; "
         f"at {list(place)} it is {mine} and should be {right}" + (f". {cause}" if cause else "")
     )
+
+
+NEARLY_RIGHT = "That is nearly right: is a small number added somewhere, or something rounded to 32 bits on the way?"
+
+
+def unrounded(got: Tensor, wanted: Tensor, what: str) -> None:
+    """Make sure that a result in 64 bits, known to agree, does so to more digits than 32 bits have.
+
+    For tasks in which no constant occurs that a right answer could have written in 32 bits.
+
+    Raises:
+        AssertionError: it does not.
+    """
+    apart = (got.detach() - wanted.detach()).abs().max() / max(wanted.detach().abs().max().item(), 0.01)
+    assert wanted.dtype != torch.float64 or apart < 1e-10, f"{what} is off by {apart:.0e} of its size. {NEARLY_RIGHT}"
 
 
 def _short(dtype: torch.dtype) -> str:

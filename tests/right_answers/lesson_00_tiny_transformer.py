@@ -117,4 +117,16 @@ def mended_attention(x, w_q, w_k, w_v, w_o, n_head):
     return F.linear(torch.einsum("bhij,bjhc->bihc", weights, v).flatten(2), w_o)
 """,
     ),
+    Right(
+        "top_k_probabilities",
+        "a softmax of its own",
+        None,
+        """
+def top_k_probabilities(logits, k, temperature):
+    bar = logits.topk(k, dim=-1).values[:, -1:]
+    e = ((logits - logits.max(dim=-1, keepdim=True).values) / temperature).exp() * (logits >= bar)
+    return e / e.sum(dim=-1, keepdim=True)
+""",
+    ),
+    Right("mended_attention", "the lowest number there is", "-math.inf", "torch.finfo(x.dtype).min"),
 ]

@@ -118,4 +118,41 @@ def mended_loss(model, tokens, answer_start):
 """,
     ),
     Right("mended_loss", "of shape (1,)", "targets.flatten())  # a", "targets.flatten()).view(1)  # a"),
+    Right(
+        "bitfit",
+        "thawed layer by layer",
+        None,
+        """
+def attach_bitfit(model):
+    model.requires_grad_(False)
+    for module in model.modules():
+        if getattr(module, "bias", None) is not None:
+            module.bias.requires_grad = True
+    return model
+
+
+def count_bitfit(config):
+    return sum([config.n_embd] * 7 + [config.n_inner]) * config.n_layer + config.n_embd
+""",
+    ),
+    Right(
+        "task_vectors",
+        "a new model that loads what was added up",
+        None,
+        """
+def task_vector(base, tuned):
+    start = base.state_dict()
+    return {name: end - start[name] for name, end in tuned.state_dict().items() if (end != start[name]).any()}
+
+
+def add_task_vectors(base, vectors, scale=1.0):
+    state = {name: weight.clone() for name, weight in base.state_dict().items()}
+    for vector in vectors:
+        for name, move in vector.items():
+            state[name] = state[name] + scale * move
+    model = GPT(base.config).to(base.wte.weight)
+    model.load_state_dict(state)
+    return model
+""",
+    ),
 ]

@@ -179,4 +179,25 @@ def attach_houlsby(model, bottleneck):
         "            nn.init.zeros_(module.down_proj.bias)\n"
         "            nn.init.normal_(module.up_proj.weight, std=0.1)\n    return model",
     ),
+    Right(
+        "adapter_fusion",
+        "adapter by adapter",
+        None,
+        """
+class AdapterFusion(nn.Module):
+    def __init__(self, adapters, n_embd):
+        super().__init__()
+        self.adapters = nn.ModuleList(adapters)
+        for parameter in self.adapters.parameters():
+            parameter.requires_grad = False
+        self.query, self.key, self.value = (nn.Linear(n_embd, n_embd, False) for _ in range(3))
+        with torch.no_grad():
+            self.value.weight.copy_(torch.eye(n_embd))
+
+    def forward(self, x):
+        zs, q = [adapter(x) for adapter in self.adapters], self.query(x)
+        shares = torch.cat([(q * self.key(z)).sum(dim=-1, keepdim=True) for z in zs], dim=-1).softmax(dim=-1)
+        return sum(shares[..., n : n + 1] * self.value(z) for n, z in enumerate(zs))
+""",
+    ),
 ]

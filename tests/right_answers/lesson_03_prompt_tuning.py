@@ -121,4 +121,26 @@ def prompt_from_text(model, text, p):
         return model.embed(places[None])[0] - model.wpe.weight[:p]
 """,
     ),
+    Right(
+        "forward_mixed",
+        "put into zeros",
+        None,
+        """
+def forward_mixed(base, prompts, idx):
+    B, T = idx.shape
+    n = [len(prompt) for prompt in prompts]
+    x = torch.zeros(B, max(n) + T, base.config.n_embd).to(base.wte.weight)
+    for b in range(B):
+        x[b, : n[b]] = prompts[b]
+        x[b, n[b] : n[b] + T] = base.wte(idx[b])
+    x = base.transform(x + base.wpe.weight[: x.size(1)])
+    return base.unembed(torch.stack([x[b, n[b] : n[b] + T] for b in range(B)]))
+""",
+    ),
+    Right(
+        "forward_mixed",
+        "filled to the whole block",
+        "max(len(prompt) for prompt in prompts)",
+        "base.config.block_size - T",
+    ),
 ]

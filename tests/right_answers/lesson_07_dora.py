@@ -114,4 +114,14 @@ def gradients_by_hand(x, G, V, magnitude, lora_A, scaling):
     Right(
         "dora_forward", "the scale a tensor of 32 bits", "alpha / lora_A.size(0)", "torch.tensor(alpha / len(lora_A))"
     ),
+    Right(
+        "split_columns",
+        "nan made zero",
+        None,
+        """
+def split(weight):
+    lengths = weight.norm(dim=0)
+    return lengths, (weight / lengths).nan_to_num(0.0)
+""",
+    ),
 ]

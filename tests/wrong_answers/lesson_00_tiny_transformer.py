@@ -293,4 +293,46 @@ WRONG = [
         "    B, T, d = x.shape\n    torch.set_default_dtype(torch.float64)\n",
         "default precision",
     ),
+    Wrong(
+        "top_k_probabilities",
+        "one largest logit for the batch",
+        None,
+        """
+def top_k_probabilities(logits, k, temperature):
+    bar = logits.topk(k, dim=-1).values[:, -1:]
+    e = ((logits - logits.max()) / temperature).exp() * (logits >= bar)
+    return e / e.sum(dim=-1, keepdim=True)
+""",
+        "a largest logit of its own",
+    ),
+    Wrong(
+        "mended_attention",
+        "a number for minus infinity",
+        "masked_fill(hidden, -math.inf)",
+        "masked_fill(hidden, -1000.0)",
+        "sees what stands behind it",
+    ),
+    Wrong(
+        "mended_attention",
+        "raised before the largest is taken off",
+        "scores.masked_fill(hidden, -math.inf).softmax(dim=-1) @ v",
+        "(lambda e: e / e.sum(-1, keepdim=True))(scores.exp() * ~hidden) @ v",
+        "nan",
+    ),
+    Wrong(
+        "mended_attention",
+        "PyTorch's own",
+        None,
+        """
+def mended_attention(x, w_q, w_k, w_v, w_o, n_head):
+    T, d = x.shape[1:]
+    future = torch.ones(T, T, dtype=torch.bool).triu(1)
+    mixed, _ = F.multi_head_attention_forward(
+        *[x.transpose(0, 1)] * 3, d, n_head, torch.cat([w_q, w_k, w_v]), None, None, None, False, 0.0, w_o, None,
+        attn_mask=future, need_weights=False,
+    )
+    return mixed.transpose(0, 1)
+""",
+        "mend the code instead",
+    ),
 ]

@@ -444,4 +444,36 @@ def mended_loss(model, tokens, answer_start):
 """,
         "does not read the question",
     ),
+    Wrong(
+        "task_vectors",
+        "base in another mode",
+        "    return model\n",
+        "    base.eval()\n    return model\n",
+        "training is another thing now",
+    ),
+    Wrong(
+        "mended_loss",
+        "model left in another mode",
+        "    logits = model(",
+        "    model.eval()\n    logits = model(",
+        "training is another thing now",
+    ),
+    Wrong(
+        "mended_loss",
+        "a small number added",
+        None,
+        """
+def mended_loss(model, tokens, answer_start):
+    p = model(tokens)[:, answer_start - 1 : -1].softmax(dim=-1)
+    return -(p.gather(-1, tokens[:, answer_start:, None]) + 1e-9).log().mean()
+""",
+        "nearly right",
+    ),
+    Wrong(
+        "mended_loss",
+        "rounded to 32 bits",
+        "F.cross_entropy(logits.flatten(0, 1), targets.flatten())",
+        "F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()).to(logits)",
+        "nearly right",
+    ),
 ]

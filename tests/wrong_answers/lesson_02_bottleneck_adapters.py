@@ -631,4 +631,26 @@ def attach_houlsby(model, bottleneck):
         "            nn.init.zeros_(part.adapter.down_proj.weight)\n    return model",
         "features of an adapter are alike",
     ),
+    Wrong("attach_pfeiffer", "two at least", "d // reduction)", "max(2, d // reduction))", "rounded down"),
+    Wrong(
+        "attach_pfeiffer",
+        "a hook on the model",
+        "    return model\n",
+        "    model.register_forward_hook(lambda module, inputs, output: output)\n    return model\n",
+        "the model has a hook",
+    ),
+    Wrong(
+        "adapter_fusion",
+        "raised before the largest is taken off",
+        "scores.softmax(dim=-1)",
+        "scores.exp() / scores.exp().sum(dim=-1, keepdim=True)",
+        "nan",
+    ),
+    Wrong(
+        "attach_houlsby",
+        "a hook on the model",
+        "    return model\n",
+        "    model.register_forward_hook(lambda module, inputs, output: output)\n    return model\n",
+        "the model has a hook",
+    ),
 ]

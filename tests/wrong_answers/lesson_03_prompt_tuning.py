@@ -322,7 +322,7 @@ def mended_loss(base, prompt, idx, targets):
     logits = PromptedGPT(base, prompt)(idx)
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
 """,
-        "no gradient reaches the prompt",
+        "does the work here",
     ),
     Wrong(
         "predict_numbers",
@@ -374,5 +374,40 @@ def prompt_from_text(model, text, p):
         "row[len(prompt) : len(prompt) + T]",
         "row[len(prompt) - 1 : len(prompt) - 1 + T]",
         "the shapes do not fit",
+    ),
+    Wrong(
+        "forward_mixed",
+        "the most written in",
+        "max(len(prompt) for prompt in prompts)",
+        "13",
+        "the shapes do not fit",
+    ),
+    Wrong(
+        "forward_mixed",
+        "axes of length one lost",
+        "return base.unembed(torch.stack(texts))",
+        "return base.unembed(torch.stack(texts).squeeze())",
+        "is of shape",
+    ),
+    Wrong("forward_mixed", "long prompts cut", "p = len(prompt)\n", "p = min(len(prompt), 12)\n", ""),
+    Wrong(
+        "forward_mixed",
+        "rounded to 32 bits",
+        "base.unembed(torch.stack(texts))",
+        "base.unembed(torch.stack(texts)).float().to(x.dtype)",
+        "nearly right",
+    ),
+    Wrong(
+        "mended_loss",
+        "the lesson's",
+        None,
+        """
+def mended_loss(base, prompt, idx, targets):
+    model = PromptedGPT(base, prompt.detach())
+    del model.prompt
+    model.prompt = prompt
+    return F.cross_entropy(model(idx).flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+""",
+        "does the work here",
     ),
 ]

@@ -363,7 +363,7 @@ def forward_mixed(base, sliders, idx, tasks):
         "float32 sliders",
         "torch.stack(rows)[:, None])",
         "torch.stack(rows)[:, None].float().to(one.dtype))",
-        "rounded to 32 bits",
+        "rounded to 32 bits on the way",
     ),
     Wrong("forward_mixed", "tasks changed", "    mixed =", "    tasks.sort()\n    mixed =", "tasks was changed"),
     Wrong(
@@ -523,5 +523,16 @@ def slider_gradient(mlp, x, g):
     return torch.stack([slope(unit) for unit in torch.eye(len(scale)).to(scale)])
 """,
         "without autograd",
+    ),
+    Wrong(
+        "mended_fold",
+        "rounded to 32 bits",
+        None,
+        """
+def mended_fold(weight, bias, l_k, l_v):
+    scale = torch.cat([torch.ones(len(l_k)), l_k.float(), l_v.float()]).to(weight)
+    return weight * scale, bias * scale
+""",
+        "nearly right",
     ),
 ]

@@ -409,4 +409,11 @@ WRONG = [
         "    lora_A, lora_B = [[three[i] for i in (0, 2, 1)] for three in (lora_A, lora_B)]\n    A = torch.cat(lora_A, dim=0)",
         "the order is q, k, v; here it is q, v, k",
     ),
+    Wrong(
+        "switch_lora",
+        "taken out in 32 bits",
+        "                self.base.weight.sub_(self.update())",
+        "                self.base.weight.sub_(self.update().float())",
+        "nearly right",
+    ),
 ]

@@ -339,7 +339,7 @@ WRONG = [
         "a tiny number added",
         "torch.where(lengths == 0, 1, lengths)",
         "lengths + 1e-12",
-        "nearly right: is a small number added",
+        "is a small number added",
     ),
     Wrong(
         "split_columns",
@@ -369,5 +369,15 @@ WRONG = [
         "F.linear(x, weight) +",
         "F.linear(x.detach(), weight) +",
         "detached, or under torch.no_grad()",
+    ),
+    Wrong(
+        "split_columns",
+        "PyTorch's own",
+        None,
+        """
+def split(weight):
+    return weight.norm(dim=0), F.normalize(weight, dim=0)
+""",
+        "is a small number added to all lengths",
     ),
 ]

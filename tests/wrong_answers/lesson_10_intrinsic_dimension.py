@@ -468,4 +468,11 @@ class FairWiring:
         "/ math.sqrt(n // D)",
         "fewer weights than sliders",
     ),
+    Wrong(
+        "fair_wiring",
+        "pulled in 32 bits",
+        "v.new_zeros(self.D).index_add(0, self.slider, self.entry.to(v.dtype) * v)",
+        "torch.zeros(self.D).index_add(0, self.slider, (self.entry * v).float()).to(v.dtype)",
+        "nearly right",
+    ),
 ]
