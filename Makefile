@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container,
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab real notebooks exercises site grade lint clean
+.PHONY: help compare test lab real notebooks exercises handout site grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -40,6 +40,10 @@ exercises: $(DEV) ## make the students' copies from solutions/ (overwrites exerc
 
 site: $(DEV) ## build the course as a site in build/site, from the stored notebooks
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -c site . build/site
+
+handout: $(DEV) ## write build/handout, the folder that students get
+	rm -rf build/handout
+	$(BIN)/python grading/handout.py
 
 grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder [OPTIONS="--hidden folder"]
 	$(BIN)/python grading/grade.py "$(SUBMISSIONS)" $(OPTIONS)
