@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "grading"))
 import grade  # noqa: E402
 import late  # noqa: E402
 
-GUIDES = [ROOT / "docs" / name for name in ("teachers.md", "students.md")]
+GUIDES = [ROOT / "docs" / name for name in ("teachers.md", "students.md", "teachers_plan.md")]
 each_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 
 
@@ -82,3 +82,14 @@ def test_table_of_points_and_minutes_is_the_assignments():
         minutes = words.get(told[1]) or int(told[1])
         assert rows.pop(file.stem[:2]) == (len(points), sum(points), minutes), file.stem
     assert rows == {}
+
+
+def test_every_lesson_with_an_assignment_has_goals_and_a_week_in_the_plans():
+    text = GUIDES[2].read_text(encoding="utf-8")
+    goals = re.findall(r"^\| \[(\d\d\w?)\]\(\.\./notebooks/(\w+)\.ipynb\)", text, re.MULTILINE)
+    assert [name for name, file in goals if not file.startswith(f"{name}_")] == []
+    assigned = {file.parent.name[:2] for file in (ROOT / "solutions").glob("*/*.ipynb")}
+    assert assigned <= {name for name, _ in goals}
+    ten_weeks = text.partition("### Ten weeks")[2].partition("\n## ")[0]
+    handed_in = set(re.findall(r"\b(\d\d)\b", " ".join(re.findall(r"assignments? ([\d, ]+)", ten_weeks))))
+    assert handed_in == assigned

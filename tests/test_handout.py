@@ -87,6 +87,11 @@ make lab     # open
     assert for_students(left) == left
 
 
+def test_the_teachers_guides_are_left_out():
+    guides = [file.relative_to(ROOT).as_posix() for file in (ROOT / "docs").glob("teachers*.md")]
+    assert guides and all(map(left_out, guides))
+
+
 def test_a_target_that_needs_what_is_left_out_goes_with_its_recipe():
     text = ".PHONY: lab grade\n\nlab: ## open\n\tjupyter lab\n\ngrade: $(DEV) ## grade\n\tpython grading/grade.py\n"
     assert makefile_for_students(text) == ".PHONY: lab\n\nlab: ## open\n\tjupyter lab\n"
