@@ -28,6 +28,7 @@ EVERY = {  # settings with which every matrix, and every part of a method, plays
     "prefix from an MLP": {"num_virtual_tokens": 3, "projection_dim": 7},
     "lora": {"rank": 3, "alpha": 7.0, "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")},
     "dora": {"rank": 2, "alpha": 5.0, "target_modules": ("k_proj", "gate_proj", "up_proj")},
+    "ia3": {"target_modules": ("k_proj", "v_proj", "gate_proj", "down_proj"), "feedforward_modules": ("down_proj",)},
     "lst": {"reduction_factor": 2},
     "mam": {"num_virtual_tokens": 3, "bottleneck": 4, "scale": 2.0},
     "intrinsic": {"dimension": 30},
@@ -217,6 +218,19 @@ def test_it_comes_back_from_its_file(name, settings, tmp_path):
     adapted, idx = randomize(mt.attach(make(), name, **settings)), tokens()
     mt.save_adapter(adapted, tmp_path / "one.safetensors")
     assert torch.equal(mt.load_adapter(make(), tmp_path / "one.safetensors")(idx), adapted(idx))
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_on_a_llama_in_16_bits_what_is_added_trains_in_32(name, settings, dtype):
+    if name == "full":
+        return  # nothing is added
+    adapted, idx = mt.attach(make().to(dtype), name, **settings), tokens()
+    logits = adapted(idx)
+    assert logits.dtype == dtype and logits.isfinite().all()
+    logits.float().square().mean().backward()
+    added = [weight for weight in adapted.parameters() if weight.requires_grad]
+    assert all(weight.dtype == torch.float32 and weight.grad.isfinite().all() for weight in added)
 
 
 def test_prefix_is_what_the_model_remembers_of_real_tokens():

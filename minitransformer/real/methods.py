@@ -4,6 +4,7 @@ A Llama has no table of positions to add to a prompt, its keys are rotated and s
 Importing this file tells `METHODS` (see `Method.serve`).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from minitransformer.methods import METHODS
 from minitransformer.methods.full import count_full
+from minitransformer.methods.ia3 import check_ia3
 from minitransformer.methods.lst import LadderGPT, set_beside, side_config
 from minitransformer.methods.mam import attach_parallel, count_parallel
 from minitransformer.methods.prefix import Prefix, PrefixedGPT, ReparameterizedPrefix, check_prefix
@@ -18,7 +20,7 @@ from minitransformer.methods.prompt import PromptedGPT, attach_prompt
 from minitransformer.model import GPTConfig
 from minitransformer.real.gpt2 import GPT2Config
 from minitransformer.real.llama import Llama, LlamaBlock, LlamaConfig, remembering
-from minitransformer.surgery import beside, check_plain, check_room, freeze
+from minitransformer.surgery import beside, check_plain, check_room, freeze, matrix_shape
 
 # ---- full -------------------------------------------------------------------------------------------------------------
 
@@ -124,6 +126,16 @@ def count_mam_llama(config: LlamaConfig, num_virtual_tokens: int, bottleneck: in
     return count_prefix_llama(config, num_virtual_tokens, None) + count_parallel(config, bottleneck, scale)
 
 
+# ---- (IA)^3 -----------------------------------------------------------------------------------------------------------
+
+
+def count_ia3_llama(config: LlamaConfig, target_modules: Sequence[str], feedforward_modules: Sequence[str]) -> int:
+    """Trained parameters: a knob for each output, or each input, of every target, the gate among them."""
+    check_ia3(target_modules, feedforward_modules, tuple(config.matrices))
+    shapes = {name: matrix_shape(config, name) for name in target_modules}  # (d_in, d_out)
+    return config.n_layer * sum(shape[0 if name in feedforward_modules else 1] for name, shape in shapes.items())
+
+
 # ---- ladder side tuning -----------------------------------------------------------------------------------------------
 
 
@@ -157,6 +169,7 @@ METHODS["full"].serve(GPT2Config, count_gpt2)
 for name, build, formula in (
     ("full", None, count_weights),
     ("prompt", prompt_llama, None),
+    ("ia3", None, count_ia3_llama),
     ("prefix", prefix_llama, count_prefix_llama),
     ("mam", mam_llama, count_mam_llama),
     ("lst", lst_llama, count_lst_llama),
