@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "grading"))
 from handout import NAMED, TARGETS, for_students, handout, left_out, makefile_for_students  # noqa: E402
 
-GIT = shutil.which("git") and (ROOT / ".git").exists()
+GIT = (
+    shutil.which("git")
+    and b"Makefile" in subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True).stdout
+)
 needs_git = pytest.mark.skipif(not GIT, reason="the handout is made from a clone")
 
 
