@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minitransformer.__main__ import main
+from minitransformer.__main__ import main, parse
 from minitransformer.experiments import own, verify
 from minitransformer.experiments.bench import Bench
 from minitransformer.experiments.promises import PROMISES
@@ -435,3 +435,12 @@ def test_wrong_submission_breaks_the_promises_that_its_marks_name():
     named = re.search(r"breaks (`.*?`)\.", page.split("### Wrong")[1], re.DOTALL)[1]
     broken = [name for name, finding in submission("wrong").items() if finding.state == "BROKEN"]
     assert re.findall(r"`(\w+)`", named) == broken
+
+
+def test_page_of_the_project_leads_somewhere_and_its_commands_exist():
+    page = Path(__file__).parents[1] / "docs" / "project.md"
+    text = page.read_text(encoding="utf-8")
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
+    assert links and [link for link in links if not (page.parent / link).exists()] == []
+    for call in re.findall(r"python -m minitransformer ([^`\n]*)", text):
+        assert parse(call.split()).command == call.split()[0]
