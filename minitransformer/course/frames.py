@@ -45,6 +45,6 @@ def winners_frame(
     mark = "background-color: #CDE7C9; color: black; font-weight: bold"
     styled = frame.style.format(formats, na_rep="")
     for column, better in best.items():
-        winner = better(frame[column])
+        winner = better(frame[column].dropna())
         styled = styled.map(lambda value, winner=winner: mark if value == winner else "", subset=[column])
     return styled

@@ -238,12 +238,15 @@ def base_curves(curves: Mapping[str, Sequence[Mapping]]) -> Figure:
     """
     figure = new_figure(8.4, 3.8)
     axes = figure.subplots()
+    longest = max(points[-1]["step"] for points in curves.values())
     for (label, points), color in zip(curves.items(), (NEW, BASE, "#2B8CC4"), strict=True):
         steps, scores = ([point[name] for point in points] for name in ("step", "score"))
         low, high = ([edge(point["scores"]) for point in points] for edge in (min, max))
         axes.plot(steps, scores, "o-", color=color, linewidth=2, markersize=5)
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
-        axes.annotate(label, (steps[-1], scores[-1]), (9, 0), textcoords="offset points", color=color, va="center")
+        short = steps[-1] < longest and scores[-1] < 0.5  # a name at its right would lie on a longer line
+        side = {"xytext": (0, 14), "ha": "right"} if short else {"xytext": (9, 0), "va": "center"}
+        axes.annotate(label, (steps[-1], scores[-1]), textcoords="offset points", color=color, **side)
     axes.set(
         xscale="log", xlabel="training steps of the prompt", ylabel="compose, held-out accuracy", ylim=(-0.04, 1.04)
     )
