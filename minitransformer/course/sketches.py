@@ -21,7 +21,7 @@ def cache_table(stored: Sequence[str], text: Sequence[str], n_layer: int, traine
         trained: whether the stored columns are trained numbers, and not computed by frozen weights.
     """
     p, width = len(stored), len(stored) + len(text) + 0.6
-    figure, axes = canvas(0.9 + 0.36 * (width + 2.2), 0.55 * n_layer + 1.5, (-2.2, width), (-0.8, 2 * n_layer + 2.1))
+    figure, axes = canvas(0.9 + 0.36 * (width + 2.6), 0.55 * n_layer + 1.5, (-2.6, width), (-0.8, 2 * n_layer + 2.1))
     looks = (
         {"facecolor": STYLE["prefix"][0], "edgecolor": "white"} if trained else {"facecolor": FROZEN, "hatch": "////"}
     )
@@ -36,7 +36,7 @@ def cache_table(stored: Sequence[str], text: Sequence[str], n_layer: int, traine
         top = 2 * (n_layer - block)
         axes.text(-0.3, top - 0.55, "keys", ha="right", va="center", fontsize=9)
         axes.text(-0.3, top - 1.55, "values", ha="right", va="center", fontsize=9)
-        axes.text(-1.6, top - 1.05, f"block {block}", ha="center", va="center", fontsize=9, rotation=90)
+        axes.text(-2.15, top - 1.05, f"block {block}", ha="center", va="center", fontsize=9, rotation=90)
     words = f"{p} trained columns" if trained else f"{p} stored columns"
     color = STYLE["prefix"][0] if trained else GREY
     axes.text(p / 2, -0.1, words, ha="center", va="top", fontsize=11, color=color)

@@ -136,7 +136,7 @@ STUDIES: dict[str, Study] = {
     ),
     "prefix_lengths": Study(
         "Does a longer prefix get further, or only faster? All at the prefix's own rate.",
-        sizes("prefix", "num_virtual_tokens", 1, 30, 3),
+        sizes("prefix", "num_virtual_tokens", 1, 30),
         ("compose",),
         times=5,
         spread=range(1),
