@@ -130,7 +130,7 @@ def test_examples_count_the_answer_and_the_end_alone(loaded):
 def test_a_few_steps_of_lora_teach_it_another_answer(loaded):
     model, tokenizer = loaded
     question = "Question: What is the capital of Peru?\nAnswer:"
-    assert answers(model, tokenizer, [question]) == [""]  # it breaks the line at once: it knows, but not in this form
+    assert answers(model, tokenizer, [question]) == [""]  # it ends its turn at once
     adapted = mt.attach(copy.deepcopy(model), "lora", rank=4, target_modules=("q_proj", "v_proj"))
     data = examples(tokenizer, [question], [" Lima"])
     mt.train(adapted, data, steps=8, learning_rate=1e-2, batch_size=1, progress=False)
