@@ -4,12 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minitransformer.course.plots import BASE, NEW, STYLE, method_style, new_figure
+from minitransformer.course.plots import BASE, NAMES, NEW, STYLE, method_style, new_figure
 
 
 def attention_maps(
@@ -189,22 +188,23 @@ def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
     return figure
 
 
-def length_over_direction(notes: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """How much the rows of each matrix were stretched over how much they were turned, a panel a method, with its trend.
+def length_over_direction(paths: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> Figure:
+    """How much the rows of matrices were stretched over how much they were turned, a panel a method, a line a matrix.
 
     Args:
-        notes: method -> pairs of a change of direction (1 - cosine) and a change of length, one a matrix and time.
+        paths: method -> name of a matrix -> its change of direction (1 - cosine) and of length, at several times.
     """
-    figure = new_figure(3.1 * len(notes) + 0.4, 3.2)
-    panels = figure.subplots(1, len(notes), sharex=True, sharey=True, squeeze=False)[0]
-    for panel, (method, pairs) in zip(panels, notes.items(), strict=True):
-        turned, stretched = (np.log10(values) for values in zip(*pairs, strict=True))
-        panel.plot(10**turned, 10**stretched, linestyle="", markersize=5, alpha=0.6, **method_style(method))
-        trend = np.polynomial.Polynomial.fit(turned, stretched, 1)
-        ends = np.array([turned.min(), turned.max()])
-        panel.plot(10**ends, 10 ** trend(ends), color="black", linewidth=1.2)
-        r = np.corrcoef(turned, stretched)[0, 1]
-        panel.set(title=f"{method}, correlation {r:+.2f}", xscale="log", yscale="log", xlabel="change of direction")
+    figure = new_figure(3.3 * len(paths) + 0.4, 3.4)
+    panels = figure.subplots(1, len(paths), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, (method, matrices) in zip(panels, paths.items(), strict=True):
+        for n, (name, points) in enumerate(sorted(matrices.items(), key=lambda item: item[1][-1][1])):
+            turned, stretched = zip((0.0, 0.0), *points, strict=True)  # from where training began
+            panel.plot(turned, stretched, markersize=6, linewidth=1.2, **method_style(method))
+            panel.annotate(name, points[-1], (7, 10 * n - 8), textcoords="offset points", fontsize=9)  # lowest first
+        panel.set(title=NAMES[method], xlabel="change of direction")
+        panel.locator_params(nbins=4)
+    farthest = max(points[-1][0] for matrices in paths.values() for points in matrices.values())
+    panels[0].set_xlim(-0.03 * farthest, 1.45 * farthest)
     panels[0].set_ylabel("change of length")
     return figure
 

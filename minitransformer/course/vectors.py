@@ -43,41 +43,41 @@ def wandering(paths: Mapping[str, Tensor], tokens: Tensor, names: Sequence[str])
     return figure
 
 
-def row_on_circle(old: Tensor, change: Tensor, length: float, stretch: float = 1.0) -> Figure:
-    """A row of a matrix as an arrow, what LoRA makes of it, and what DoRA makes of it, in the plane that holds all three.
+def row_on_circle(old: Tensor, change: Tensor) -> Figure:
+    """A row of a matrix as an arrow, where LoRA moves its tip, and DoRA's row: turned as far, on the circle of a length.
+
+    The plane is the one that holds the old row and the change.
 
     Args:
         old: the pretrained row, (d,).
         change: what a low-rank update adds to it, (d,).
-        length: the length that DoRA gives to the row; the circle is that of the old one.
-        stretch: draw the change this many times as large, so that it can be seen; the length too.
     """
-    size = old.norm()
-    along = old / size  # (d,): the plane is spanned by the old row and by what the change has across it
-    across = change - (change @ along) * along
-    up, right = (size + stretch * (change @ along)).item(), stretch * across.norm().item()
-    size = size.item()
-    length = size + stretch * (length - size)
-    tip = torch.tensor([right, up])
-    dora = tip / tip.norm() * length
-    figure = new_figure(6.2, 4.6)
+    size = old.norm().item()
+    along = (change @ old).item() / size  # the part of the change that makes the row longer or shorter
+    across = (change - along / size * old).norm().item()  # the part that turns it
+    tip = torch.tensor([across, size + along])
+    on_circle = tip / tip.norm() * size
+    reach = max(size, tip.norm().item())
+    figure = new_figure(6.4, 4.0)
     axes = figure.subplots()
-    for radius, dash in ((size, "-"), (length, ":")):
-        axes.add_patch(plt.Circle((0, 0), radius, fill=False, color=BASE, linestyle=dash))
-    arrows = {
-        "the old row": ((0.0, size), BASE, (-8, 6), "right"),
-        "LoRA: the tip moves": (tuple(tip.tolist()), STYLE["lora"][0], (8, 8), "left"),
-        "DoRA: turned by LoRA,\nits length set apart": (tuple(dora.tolist()), STYLE["dora"][0], (12, -26), "left"),
-    }
-    for words, (end, color, offset, side) in arrows.items():
+    axes.add_patch(plt.Circle((0, 0), size, fill=False, color=BASE, linestyle="--", linewidth=1.2))
+    middle = (0.4 * on_circle).tolist()
+    also = "stretched" if tip.norm() > size else "shortened"
+    arrows = [  # the end of an arrow, its colour, its words, and where those stand
+        ((0.0, size), BASE, "the old row", (-0.03 * reach, 0.5 * size), "right"),
+        (tip.tolist(), STYLE["lora"][0], f"LoRA moves the tip:\nturned, and {also} too", None, "left"),
+        (on_circle.tolist(), STYLE["dora"][0], "DoRA: only turned.\nHow long it is, m says", middle, "left"),
+    ]
+    for end, color, words, place, side in arrows:
         style = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", end, (0, 0), arrowprops=style)
-        axes.annotate(words, end, offset, textcoords="offset points", color=color, fontsize=12, ha=side)
-    axes.annotate(
-        "", tip.tolist(), (0, size), arrowprops={"arrowstyle": "->", "color": STYLE["lora"][0], "linestyle": "--"}
-    )
-    reach = max(size, length, tip.norm().item())
-    axes.set(aspect="equal", xlim=(-0.35 * reach, 1.55 * reach), ylim=(-0.1 * reach, 1.2 * reach))
-    axes.text(0.72 * size, 0.66 * size, "the circle of\nthe old length", fontsize=10, color=BASE, va="top")
+        x, y = place or end
+        shift = 0.09 * reach if side == "left" else 0
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # where the circle would cross the words
+        axes.text(x + shift, y, words, color=color, fontsize=12, ha=side, va="center", bbox=plain)
+    moved = {"arrowstyle": "->", "color": STYLE["lora"][0], "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", tip.tolist(), (0, size), arrowprops=moved)
+    right = max(size, tip[0].item() + 0.9 * reach)
+    axes.set(aspect="equal", xlim=(-0.45 * reach, right), ylim=(-0.03 * reach, 1.1 * max(size, tip[1].item())))
     axes.axis("off")
     return figure
