@@ -149,8 +149,8 @@ class Trial:
         return self.random.sample(range(low, high + 1), n)
 
     def ratio(self) -> float:
-        """A factor that is no whole number, not near 1, and no power of two."""
-        return self.random.choice((0.3, 0.7, 1.7, 2.3, 2.9, 3.3))
+        """A factor that is no whole number, not near 1, no power of two, and has more than two digits."""
+        return self.random.choice((0.312, 0.687, 1.734, 2.291, 2.873, 3.346))
 
     def tensor(self, *shape: int, std: float = 1.0) -> Tensor:
         """Normal numbers of the trial's precision."""

@@ -152,4 +152,19 @@ def mended_attend(attn, x, prefix_k, prefix_v):
         "F.scaled_dot_product_attention(q, k, v, attn_mask=__import__('torch.nn.attention.bias', fromlist=['bias'])"
         ".causal_lower_right(q.size(2), k.size(2)))",
     ),
+    Right(
+        "mended_attend",
+        "queries for the prefix too, cut off afterwards",
+        None,
+        """
+def mended_attend(attn, x, prefix_k, prefix_v):
+    B, T, d = x.shape
+    p = len(prefix_k)
+    k = torch.cat([prefix_k[None].repeat(B, 1, 1), attn.k_proj(x)], 1)
+    v = torch.cat([prefix_v[None].repeat(B, 1, 1), attn.v_proj(x)], 1)
+    q = torch.cat([x.new_zeros(B, p, d), attn.q_proj(x)], 1)
+    mixed = F.scaled_dot_product_attention(*map(attn.split_heads, (q, k, v)), is_causal=True)
+    return attn.o_proj(attn.merge_heads(mixed))[:, p:]
+""",
+    ),
 ]

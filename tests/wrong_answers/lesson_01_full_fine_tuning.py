@@ -476,4 +476,12 @@ def mended_loss(model, tokens, answer_start):
         "F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()).to(logits)",
         "nearly right",
     ),
+    Wrong(
+        "task_vectors",
+        "base thawed",
+        "    start = dict(",
+        "    base.requires_grad_(True)\n    start = dict(",
+        "was False and is True now",
+    ),
+    Wrong("task_vectors", "scale rounded", "scale * difference", "round(scale, 1) * difference", "numbers differ"),
 ]

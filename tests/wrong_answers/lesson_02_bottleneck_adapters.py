@@ -653,4 +653,11 @@ def attach_houlsby(model, bottleneck):
         "    model.register_forward_hook(lambda module, inputs, output: output)\n    return model\n",
         "the model has a hook",
     ),
+    Wrong(
+        "adapter_fusion",
+        "another choice when it does not train",
+        "scores.softmax(dim=-1)",
+        "scores.softmax(dim=-1) if self.training else scores.softmax(dim=-1).round()",
+        "what forward gives",
+    ),
 ]

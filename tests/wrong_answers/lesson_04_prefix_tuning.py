@@ -306,4 +306,20 @@ def read_on(base, cache, idx):
         "mixed.reshape(B, T, -1)",
         "put together as they were cut",
     ),
+    Wrong("prefix_mask", "six at most", "p = int(lengths.max())", "p = min(6, int(lengths.max()))", "has shape"),
+    Wrong(
+        "read_on",
+        "new keys in 32 bits",
+        "return base.unembed(x), torch.stack(layers)",
+        "new = torch.stack(layers)[..., cache.size(3) :, :].float().to(x.dtype)\n"
+        "    return base.unembed(x), torch.cat([cache, new], dim=3)",
+        "nearly right",
+    ),
+    Wrong(
+        "mended_attend",
+        "a number for minus infinity",
+        "attn_mask=mask)",
+        "attn_mask=torch.zeros(T, p + T, dtype=x.dtype).masked_fill(~mask, -1000.0))",
+        "a token sees those behind it",
+    ),
 ]
