@@ -121,8 +121,8 @@ STUDIES: dict[str, Study] = {
         "How much does a method need? Scores over trained numbers, and the smallest size that reaches 0.95.",
         [
             *sizes("adapter", "bottleneck", 4, 64),
-            *sizes("prompt", "num_virtual_tokens", 2, 40),
-            *sizes("prefix", "num_virtual_tokens", 2, 40),
+            *sizes("prompt", "num_virtual_tokens", 2, 30),
+            *sizes("prefix", "num_virtual_tokens", 2, 30),
             *sizes("lora", "rank", 1, 2, 8, alpha=8.0),
             *sizes("dora", "rank", 1, 2, 8, alpha=8.0),
             *sizes("lst", "reduction_factor", 2, 8),
