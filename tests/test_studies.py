@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from minitransformer.checkpoints import load_base
 from minitransformer.experiments import studies
 from minitransformer.experiments.runs import InThisProcess, Run, carry_out, describe, executor_of, run_once
 from minitransformer.experiments.studies import STUDIES, Study, conduct, needed, place_of, rate_at, wanted
 from minitransformer.experiments.tables import number_rows, read_csv
-from minitransformer.tasks import LADDER, StringTask
+from minitransformer.tasks import EXAMPLE, LADDER, StringTask
 
 STUDY = Study("A question?", [("lora", {"rank": 2})], ("recall",), seeds=4, times=10)
 
@@ -114,6 +115,13 @@ def test_every_study_can_be_written_down(name):
     for arm in studies.arms_of(study):
         assert needed(arm, {}, study)
     assert "hours" in studies.cost(study, wanted(study)({}), 2)
+
+
+def test_every_study_leaves_room_for_the_question_that_measures_what_is_kept():
+    room = load_base("tiny").config.block_size - (2 * EXAMPLE - 2)  # an example, and a question with its answer
+    for name, study in STUDIES.items():
+        for method, settings in study.arms:
+            assert settings.get("num_virtual_tokens", 0) <= room, f"{name}: {method}"
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------------
