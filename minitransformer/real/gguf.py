@@ -18,6 +18,7 @@ SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=T
 STRING, ARRAY = 8, 9
 # Type of a tensor -> its name, numbers in a block, bytes of a block.
 LAYOUTS = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}
+Q4_1 = 3  # the type of most weights in four bits
 MOST = 2**20  # settings, tensors, or dimensions and letters of a name: more is no file of a model
 
 
@@ -191,3 +192,24 @@ def unpack(raw: np.ndarray, kind: int) -> np.ndarray:
     codes = np.concatenate([codes & 15, codes >> 4], axis=1).astype(np.float32)  # (n, 32)
     least = scales[:, 1:] if label == "Q4_1" else -8 * scales
     return (scales[:, :1] * codes + least).ravel()
+
+
+def pack_q4_1(weight: np.ndarray) -> np.ndarray:
+    """Bytes of Q4_1 that `unpack` reads: in a block, sixteen even steps from the least number to the largest.
+
+    Args:
+        weight: (d_out, d_in), d_in a multiple of 32, in 32 bits.
+
+    Returns:
+        The bytes of every row, (d_out, d_in / 32 * 20); a number too large for 16 bits becomes infinite.
+    """
+    _, numbers, _ = LAYOUTS[Q4_1]
+    blocks = weight.reshape(-1, numbers)  # (n, 32)
+    least = blocks.min(axis=1, keepdims=True)
+    scale = (blocks.max(axis=1, keepdims=True) - least) / 15
+    steps = (blocks - least) * (1 / np.where(scale > 0, scale, 1)).astype(np.float32)
+    codes = (steps + np.float32(0.5)).astype(np.uint8).clip(0, 15)
+    with np.errstate(over="ignore"):
+        head = np.concatenate([scale, least], axis=1).astype("<f2").view(np.uint8)  # (n, 4)
+    lower, upper = np.split(codes, 2, axis=1)  # (n, 16) each
+    return np.concatenate([head, lower | upper << 4], axis=1).reshape(len(weight), -1)

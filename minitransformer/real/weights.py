@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minitransformer.real.files import (
     Shapes,
@@ -16,8 +17,10 @@ from minitransformer.real.files import (
     read_json,
     write_model,
 )
-from minitransformer.real.gguf import GGUF
+from minitransformer.real.four_bits import Q41Linear
+from minitransformer.real.gguf import GGUF, Q4_1
 from minitransformer.real.llama import Llama, LlamaConfig
+from minitransformer.surgery import check_plain
 
 # Ours -> (Hugging Face's, GGUF's); the second table is that of one block.
 OUTSIDE = {
@@ -114,6 +117,34 @@ def halves(weight: Tensor, heads: int) -> Tensor:
     i + h / 2.
     """
     return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def keep_as_in_file(model: Llama, opened: GGUF) -> Llama:
+    """Keep those matrices of a Llama that its GGUF file has in Q4_1 as they are there, to the byte; in place.
+
+    The weights are those that `load` unpacked into 32 bits, so the logits are the same.
+
+    Raises:
+        ValueError: a method is attached, the file holds no such matrix, or another model's; the model is unchanged then.
+    """
+    check_plain(model)
+    made = {}
+    for ours, theirs in llama_names(model.config, GGUFS).items():
+        stored, name = opened.tensors.get(theirs), ours.removesuffix(".weight")
+        linear = model.get_submodule(name)
+        if stored is None or stored.shape != tuple(linear.weight.shape):
+            raise ValueError(f"{opened.file} is of another model: it has no {theirs!r} of {tuple(linear.weight.shape)}")
+        if stored.kind != Q4_1 or not isinstance(linear, nn.Linear):
+            continue
+        raw = torch.from_numpy(np.array(opened.data[stored.start : stored.start + stored.size]))
+        raw = raw.view(stored.shape[0], -1)  # (d_out, bytes of a row)
+        heads = {"q_proj": model.config.n_head, "k_proj": model.config.n_kv_head}.get(name.split(".")[-1])
+        made[name] = Q41Linear(linear, (halves(raw, heads) if heads else raw).to(linear.weight.device))
+    if not made:
+        raise ValueError(f"{opened.file} holds no matrix in Q4_1; pack one with to_four_bits")
+    for name, layer in made.items():
+        model.set_submodule(name, layer)
+    return model
 
 
 # ---- directories of safetensors ---------------------------------------------------------------------------------------
