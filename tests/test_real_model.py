@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import minitransformer as mt
-from minitransformer.real import answers, examples, find, generate, load
+from minitransformer.real import answers, bytes_kept, examples, find, generate, keep_as_in_file, load
 from minitransformer.real.gguf import GGUF
 
 try:
@@ -156,3 +156,15 @@ def test_page_on_real_models_runs_as_it_is_written(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().out.splitlines()[:3] == printed[:3]
     exec(compile(code[1], "travel.py", "exec"), {"__name__": "page"})
     assert {file.name for file in Path("for-peft").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+# ---- in four bits -----------------------------------------------------------------------------------------------------
+
+
+def test_matrices_as_in_the_file_give_the_same_logits_from_a_third_of_the_bytes(loaded):
+    model, tokenizer = loaded
+    idx = tokenizer.encode(PROMPTS[0])[None]
+    kept = keep_as_in_file(copy.deepcopy(model), GGUF(PATH))
+    with torch.no_grad():
+        assert_close(kept(idx), model(idx), atol=1e-4, rtol=0)
+    assert (bytes_kept(model), bytes_kept(kept)) == (538_060_032, 179_741_952)
