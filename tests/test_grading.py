@@ -77,8 +77,8 @@ def zipped(made: dict) -> bytes:
     """An archive of a student's folder, as a learning platform makes it."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("home/work/tiny.ipynb", json.dumps(made))
-        archive.writestr("__MACOSX/home/work/._tiny.ipynb", "nothing")
+        archive.writestr("week six/tiny.ipynb", json.dumps(made))
+        archive.writestr("__MACOSX/week six/._tiny.ipynb", "nothing")
     return packed.getvalue()
 
 
