@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from minitransformer.backward import Backward
 from minitransformer.data import as_task, check_batch
 from minitransformer.files import write_safetensors
+from minitransformer.parallel import this_process
 from minitransformer.surgery import check_positive, check_scale, fingerprint
 from minitransformer.tasks import Task
 
@@ -187,6 +188,11 @@ def train(
     state_file: Path | str | None = None,
     save_every: int = 200,
     progress: bool = True,
+    bf16: bool = False,
+    gradient_accumulation_steps: int = 1,
+    gradient_checkpointing: bool = False,
+    torch_compile: bool = False,
+    head_on_targets: bool = False,
 ) -> History:
     """Train whatever is not frozen, with AdamW; gradients clipped at norm 1.
 
@@ -196,6 +202,9 @@ def train(
     At every step named in `evaluate_at` the run branches: a copy of it ends there, with the decay that a run of that
     length has, and is measured; then the run goes on as if nothing had been. So each measurement is that of a run
     of its own. A branch costs its decay, a fifth of the steps until then.
+
+    The last five arguments change what a step costs, and its numbers by rounding alone; a method that one of them cannot
+    serve is refused. Many processes train together inside `minitransformer.parallel.processes`.
 
     Args:
         model: a GPT or an adapted GPT, on the device to train on.
@@ -212,13 +221,19 @@ def train(
         state_file: keep the run's state here, and continue from it if it is there.
         save_every: steps between two saves of the state.
         progress: draw a progress bar.
+        bf16: compute the matrix products in bfloat16 (autocast); the weights, and measurements, stay in 32 bits.
+        gradient_accumulation_steps: parts of the batch that go through the model one after another.
+        gradient_checkpointing: let each block run again in the backward pass, instead of keeping what it computed.
+        torch_compile: let PyTorch compile the model first, which takes a minute.
+        head_on_targets: run the model's head only where a target counts; saves time where the vocabulary is large.
 
     Returns:
         The losses and measurements of the whole run, including what a resumed run had recorded before.
 
     Raises:
         ValueError: nothing is trainable, a trained weight is in half precision or gets no gradient, a number is out of
-            range, the data does not fit the model, or the state belongs to another run.
+            range, an option does not serve this model, the data does not fit the model, or the state belongs to another
+            run.
         Diverged: the loss is no longer a number; the rate is too high.
     """
     task = as_task(data)
@@ -229,6 +244,13 @@ def train(
     check_scale(learning_rate=learning_rate)
     if state_file is not None and not task.resumable:
         raise ValueError("state_file: a DataLoader cannot be continued in its middle; give a task or tensors")
+    rank, world = this_process()
+    keeps = state_file is not None and rank == 0  # of many processes, one writes
+    if world > 1 and not task.resumable:
+        raise ValueError("a DataLoader cannot be shared by many processes; give a task or tensors")
+    backward = Backward(
+        model, bf16, gradient_accumulation_steps, gradient_checkpointing, torch_compile, head_on_targets
+    )
     places = sorted(set(evaluate_at))
     ends = sorted({end for end in places if end < steps} | {steps})
     device = parameters[0].device
@@ -249,16 +271,12 @@ def train(
             group["lr"] = learning_rate * schedule.rate(step, end)
         inputs, targets = task.batch(batch_size, generator)  # (B, T), (B, T)
         check_batch(model, inputs, targets)
-        logits = model(inputs.to(device))  # (B, T, vocab_size)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.to(device).flatten())
         optimizer.zero_grad()
-        if loss.requires_grad:
-            loss.backward()
+        value = backward(inputs.to(device), targets.to(device))
         if step == 0:
             check_gradients(model)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        value = loss.item()
         history.seconds += time.perf_counter() - start
         if not math.isfinite(value):
             raise Diverged(f"train: the loss is {value} at step {step}; try a lower learning rate", history)
@@ -269,7 +287,7 @@ def train(
         """Take the run itself on to step `last`, saving its state on the way."""
         for step in range(len(history.losses), last):
             history.losses.append(take_step(step, end))
-            if state_file is not None and (step + 1) % save_every == 0:
+            if keeps and (step + 1) % save_every == 0:
                 save_state(Path(state_file), run, history, parameters, optimizer, generator)
 
     def look(end: int, losses: list[float]) -> bool:
@@ -283,7 +301,7 @@ def train(
     measured = [evaluation["step"] for evaluation in history.evaluations]  # before an interruption
     todo = [] if solved_before else [end for end in ends if end not in measured]
     branches = sum(end - schedule.decay_from(end) for end in ends[:-1])
-    switch = {} if progress else {"disable": True}  # left out, the environment's TQDM_DISABLE decides
+    switch = {} if progress and rank == 0 else {"disable": True}  # left out, the environment's TQDM_DISABLE decides
     model.train()
     with tqdm(total=steps + branches, initial=len(history.losses), desc=task.name, **switch) as bar:
         for end in todo:
@@ -299,7 +317,7 @@ def train(
                 history.losses += branch
                 break
             restore(here, parameters, optimizer, generator)
-    if state_file is not None:
+    if keeps:
         save_state(Path(state_file), run, history, parameters, optimizer, generator)
     model.eval()
     return history
