@@ -10,7 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minitransformer.course.plots import STYLE, new_figure, save, score_over_steps
+from minitransformer.course.plots import NAMES, STYLE, new_figure, save, score_over_steps
 from minitransformer.experiments.records import arm, over_steps
 from minitransformer.files import check_writable
 from minitransformer.methods import METHODS
@@ -98,15 +98,15 @@ WEIGHTLESS = ("attention", "GELU")
 PREFIX_BOX = ("$P_k$, $P_v$", 4.3, -1.1, 1.15)
 ADDED: dict[str, list[tuple[str, float, float, float]]] = {
     "adapter": [("adapter", 7.05, 0, 0.95), ("adapter", 14.05, 0, 0.95)],
-    "prompt": [("p vectors", -1.6, 0.5, 1.7)],
+    "prompt": [("soft prompt", -1.6, 0.5, 1.9)],
     "prefix": [PREFIX_BOX],
     "ia3": [
         ("$\\times\\ l_k$", 2.6, -0.58, 0.8),
         ("$\\times\\ l_v$", 2.6, -1.88, 0.8),
         ("$\\times\\ l_{ff}$", 11.6, -0.58, 0.8),
     ],
-    "lora": [("A B", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
-    "dora": [("m, A B", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "lora": [("B A", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
+    "dora": [("m, B A", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
     "lst": [("shortcut", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
     "mam": [PREFIX_BOX, ("adapter", 11.6, -1.1, 1.05)],
 }
@@ -167,7 +167,7 @@ def block_diagram(method: str | None = None) -> Figure:
     if method == "lst":
         axes.text(4.0, -1.95, "side network, d / r wide", ha="center", va="bottom", fontsize=8, color=GREY)
     if method:
-        legend(axes, {method: f"trained by {method}"}, method != "full", loc="lower center", ncols=2)
+        legend(axes, {method: f"trained: {NAMES[method]}"}, method != "full", loc="lower center", ncols=2)
     return figure
 
 

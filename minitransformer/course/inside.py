@@ -29,13 +29,14 @@ def attention_maps(
     """
     titles = titles or [f"head {head}" for head in range(len(weights))]
     keys = [*extra_keys, *labels]
-    figure = new_figure(3.2 * len(weights), 3.6 if not extra_keys else 1.5 + 2.3 * len(labels) / len(keys))
+    width = max(3.2, 0.8 + 0.16 * len(keys))  # inches a panel: room for a symbol of 9 points a key
+    figure = new_figure(width * len(weights), 1.3 + (width - 0.9) * len(labels) / len(keys))
     panels = figure.subplots(1, len(weights), squeeze=False)
     for title, panel, values in zip(titles, panels[0], weights, strict=True):
         image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
         panel.set(title=title, xlabel="key (what is looked at)")
-        panel.set_xticks(range(len(keys)), keys, fontsize=7)
-        panel.set_yticks(range(len(labels)), labels, fontsize=7)
+        panel.set_xticks(range(len(keys)), keys, fontsize=9)
+        panel.set_yticks(range(len(labels)), labels, fontsize=9)
         if extra_keys:
             panel.axvline(len(extra_keys) - 0.5, color="white", linewidth=1)
     if arrow is not None:
@@ -197,10 +198,13 @@ def length_over_direction(paths: Mapping[str, Mapping[str, Sequence[tuple[float,
     figure = new_figure(3.3 * len(paths) + 0.4, 3.4)
     panels = figure.subplots(1, len(paths), sharex=True, sharey=True, squeeze=False)[0]
     for panel, (method, matrices) in zip(panels, paths.items(), strict=True):
-        for n, (name, points) in enumerate(sorted(matrices.items(), key=lambda item: item[1][-1][1])):
+        style, ordered = method_style(method), sorted(matrices.items(), key=lambda item: -item[1][-1][1])
+        for n, (name, points) in enumerate(ordered):
             turned, stretched = zip((0.0, 0.0), *points, strict=True)  # from where training began
-            panel.plot(turned, stretched, markersize=6, linewidth=1.2, **method_style(method))
-            panel.annotate(name, points[-1], (7, 10 * n - 8), textcoords="offset points", fontsize=9)  # lowest first
+            panel.plot(turned, stretched, markersize=6, linewidth=1.2, **style)
+            beside = {"xytext": (0.99, 0.36 - 0.12 * n), "textcoords": "axes fraction", "ha": "right", "va": "center"}
+            line = {"arrowstyle": "-", "color": BASE, "linewidth": 0.8, "shrinkB": 4}
+            panel.annotate(name, points[-1], fontsize=10, arrowprops=line, **beside)  # the most stretched on top
         panel.set(title=NAMES[method], xlabel="change of direction")
         panel.locator_params(nbins=4)
     farthest = max(points[-1][0] for matrices in paths.values() for points in matrices.values())
@@ -219,14 +223,16 @@ def directions_kept(scores: Mapping[str, Mapping[int, float]], shares: Mapping[i
     figure = new_figure(6.5, 3.4)
     axes = figure.subplots()
     axes.fill_between(list(shares), list(shares.values()), color=BASE, alpha=0.25, linewidth=0)
-    first = next(iter(shares))
-    axes.annotate("share of the change", (first, shares[first]), (4, -14), textcoords="offset points", fontsize=9)
-    for (task, points), marker, dash in zip(scores.items(), "osD", ("-", "--", ":"), strict=False):
-        axes.plot(list(points), list(points.values()), dash, marker=marker, color=STYLE["full"][0], label=task)
+    axes.text(16, 0.3, "share of the change", ha="center", va="center", color="#6A6A6A", fontsize=11)
+    for (task, points), method in zip(
+        scores.items(), ("lora", "adapter", "lst"), strict=False
+    ):  # colours of tasks here
+        color, marker = STYLE[method]
+        axes.plot(list(points), list(points.values()), marker=marker, color=color, linewidth=1.8)
         middle = list(points)[len(points) // 2 - 1]
-        place = {"ha": "right"} if marker == "o" else {"ha": "left"}  # one left of its line, one right of it
-        offset = (-9, 5) if marker == "o" else (9, -10)
-        axes.annotate(task, (middle, points[middle]), offset, textcoords="offset points", fontsize=10, **place)
+        side = {"xytext": (-9, 5), "ha": "right"} if method == "lora" else {"xytext": (9, -10), "ha": "left"}
+        text = {"color": color, "fontsize": 11, "textcoords": "offset points"} | side
+        axes.annotate(task, (middle, points[middle]), **text)  # one left of its line, the next right of it
     axes.set(xscale="log", xlabel="directions kept in each matrix, r", ylabel="held-out accuracy", ylim=(-0.03, 1.06))
     axes.set_xticks(list(shares), [str(r) for r in shares])
     axes.minorticks_off()

@@ -140,6 +140,34 @@ def score_over_kept(
     return figure
 
 
+def kept_by_method(curves: Mapping[str, Sequence[tuple[float, float, float]]], behind: str) -> Figure:
+    """Score on the new skill over what is kept of the old ones, a panel a method, from its lowest rate to its highest.
+
+    Args:
+        curves: method -> points (rate, score, kept); up and to the right is better.
+        behind: the method whose curve is drawn pale in every panel, to compare with.
+    """
+    down = -(-len(curves) // 5)  # five panels across
+    figure = new_figure(11, 0.5 + 2.1 * down)
+    panels = figure.subplots(down, 5, sharex=True, sharey=True, squeeze=False)
+    for panel, (method, points) in zip(panels.flat, curves.items(), strict=False):
+        pale = sorted(curves[behind])
+        panel.plot([kept for *_, kept in pale], [score for _, score, _ in pale], color=BASE, alpha=0.4, linewidth=5)
+        rates, scores, kept = zip(*sorted(points), strict=True)
+        panel.plot(kept, scores, linewidth=1.5, markersize=7, **method_style(method))
+        for end, side in ((0, "top"), (-1, "bottom")):  # the lowest rate below its mark, the highest above
+            place = {"xytext": (0, -9 if side == "top" else 9), "va": side, "ha": "center"}
+            words = f"{rates[end]:f}".rstrip("0").rstrip(".")
+            panel.annotate(words, (kept[end], scores[end]), textcoords="offset points", fontsize=9, **place)
+        panel.set_title(NAMES[method], color=STYLE[method][0], fontsize=11)
+    for panel in panels.flat[len(curves) :]:
+        panel.axis("off")
+    panels[0][0].set(xlim=(-0.14, 1.14), ylim=(-0.05, 1.25), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    figure.supxlabel("kept of the old skills (more is better)", fontsize=10)
+    figure.supylabel("score on the new skill", fontsize=10)
+    return figure
+
+
 def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Figure:
     """Score over trained parameters (logarithmic), a panel a task; bars from the lowest to the highest seed.
 
@@ -162,7 +190,7 @@ def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Fi
             learning = row.get("state") == "unfinished"
             panel.errorbar(
                 row["trained"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
-                markerfacecolor="none" if learning else None, label=row["method"], **method_style(row["method"]),
+                markerfacecolor="none" if learning else None, label=NAMES.get(row["method"], row["method"]), **method_style(row["method"]),
             )  # fmt: skip
             if learning:
                 place, tip = (row["trained"], row["score"]), (0, 14 if up else -14)
@@ -254,24 +282,25 @@ def base_curves(curves: Mapping[str, Sequence[Mapping]]) -> Figure:
     return figure
 
 
-def seeds_by_method(scores: Mapping[str, Sequence[float]], reference: tuple[str, float]) -> Figure:
+def seeds_by_method(scores: Mapping[str, Sequence[float]], reference: tuple[str, Sequence[float]]) -> Figure:
     """Scores of single seeds as dots, a row a method, their means as marks; a line for what they are held against.
 
     Args:
         scores: method -> one score a seed.
-        reference: what the line is called, and where it stands.
+        reference: what the line is called, and its own draws: dots above the rows, and the line at their mean.
     """
-    figure = new_figure(7.6, 1.2 + 0.42 * len(scores))
+    figure = new_figure(7.6, 1.4 + 0.42 * len(scores))
     axes = figure.subplots()
     for place, (method, found) in enumerate(scores.items()):
         style = method_style(method)
         axes.plot(found, [place] * len(found), "o", color=style["color"], alpha=0.4, markersize=6)
         axes.plot(sum(found) / len(found), place, linestyle="", markersize=10, **style)
-    label, height = reference
-    axes.axvline(height, color=NEW, linewidth=2)
-    axes.text(height - 0.002, -0.7, label, color=NEW, ha="right", va="center")
+    label, draws = reference
+    axes.axvline(sum(draws) / len(draws), color=NEW, linewidth=2)
+    axes.plot(draws, [-1] * len(draws), "o", color=NEW, alpha=0.4, markersize=6)
+    axes.text(min(draws) - 0.004, -1, label, color=NEW, ha="right", va="center")
     axes.set_yticks(range(len(scores)), [NAMES.get(method, method) for method in scores])
-    axes.set(xlabel="held-out questions right", ylim=(len(scores) - 0.5, -1.0), xlim=(None, 1.005))
+    axes.set(xlabel="held-out questions right", ylim=(len(scores) - 0.5, -1.6), xlim=(None, 1.005))
     return figure
 
 
@@ -314,30 +343,43 @@ def label_in_order(panel: Axes, arrivals: Mapping[str, float]) -> None:
 def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], longest: Mapping[str, int]) -> Figure:
     """Steps until a task is solved over trained numbers, both logarithmic, a panel a task; down and left is better.
 
+    Marks that would hide each other stand side by side.
+
     Args:
         points: task -> method -> (trained numbers, steps; infinity where it did not arrive).
         longest: task -> the steps of the longest run, above which stands what did not arrive.
     """
     figure = new_figure(5.2 * len(points), 4.0)
+    sides = {
+        "above": ((0, 7), "center", "bottom"),
+        "left": ((-8, 0), "right", "center"),
+        "right": ((8, 0), "left", "center"),
+    }
     for panel, (task, methods) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
         roof = 2.2 * longest[task]
         panel.axhspan(1.3 * longest[task], 4 * longest[task], color=BASE, alpha=0.12, linewidth=0)
         words = f"not within {longest[task]:,} steps"
         panel.text(0.98, 0.985, words, transform=panel.transAxes, color=BASE, ha="right", va="top")
-        seen: dict[float, list[float]] = {}  # height -> places of the labels there
-        for method, (numbers, steps) in sorted(methods.items(), key=lambda item: item[1]):
-            height = min(steps, roof)
-            near = [x for x in seen.setdefault(height, []) if numbers / x < 3]  # its label would run into theirs
-            seen[height].append(numbers)
-            style = method_style(method)
-            panel.plot(numbers, height, markersize=9, linestyle="", **style)
-            panel.annotate(
-                NAMES[method], (numbers, height), (0, (8, -16, 20, -28, 32)[len(near)]), textcoords="offset points",
-                ha="center", color=style["color"],
-            )  # fmt: skip
+        heights: dict[float, list[tuple[int, str]]] = {}
+        for method, (numbers, steps) in methods.items():
+            heights.setdefault(min(steps, roof), []).append((numbers, method))
+        for height, found in heights.items():
+            place = 0.0
+            for numbers, method in sorted(found):
+                place = max(numbers, 1.25 * place)  # a mark that would hide the last one moves aside
+                style = method_style(method)
+                panel.plot(place, height, markersize=9, linestyle="", **style)
+                before = any(1 / 3 < other / numbers < 1 for other, _ in found)  # there is another mark on this side
+                behind = any(1 < other / numbers < 3 for other, _ in found)
+                side = "above" if before == behind else "right" if before else "left"
+                offset, across, up = sides[side]
+                panel.annotate(
+                    NAMES[method], (place, height), offset, textcoords="offset points", ha=across, va=up,
+                    color=style["color"],
+                )  # fmt: skip
         panel.set(title=task, xscale="log", yscale="log", xlabel="trained numbers", ylabel="steps to 0.95")
         panel.set_ylim(0.4 * min(steps for _, steps in methods.values()), 4 * longest[task])
-        panel.margins(x=0.18)
+        panel.margins(x=0.28)
         count_axis(panel)
         panel.annotate(
             "better", (0.02, 0.03), (0.16, 0.12), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
@@ -580,7 +622,7 @@ def price_bars(panels: Mapping[str, Mapping[str, float]], formats: Sequence[str]
         axes.set_title(title, fontsize=10)
         axes.set_ylim(len(labels) - 0.5, -0.6)
         axes.margins(x=0.22)
-        axes.tick_params(axis="x", labelbottom=far)
+        axes.tick_params(axis="x", bottom=far, labelbottom=far)  # the numbers stand beside the bars
     return figure
 
 
@@ -619,14 +661,15 @@ def rounding_over_swaps(errors: Mapping[str, Mapping[int, float]]) -> Figure:
     figure = new_figure(6.5, 3.2)
     axes = figure.subplots()
     floor = min(error for points in errors.values() for error in points.values() if error > 0) / 10
-    styles = [("#332288", "o", "-"), ("#CC6677", "s", "--"), ("#117733", "^", ":")]
-    for (label, points), (color, marker, dash) in zip(errors.items(), styles, strict=False):
+    styles = [STYLE[name] for name in ("lora", "adapter", "lst")]  # runs, not methods: three colours of the palette
+    for (label, points), (color, marker) in zip(errors.items(), styles, strict=False):
         heights = [max(error, floor) for error in points.values()]
-        axes.plot(list(points), heights, dash, marker=marker, color=color, label=label)
+        axes.plot(list(points), heights, marker=marker, color=color, linewidth=1.8)
+        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (list(points)[-1], heights[-1]), color=color, fontsize=11, **place)
     axes.set(xscale="log", yscale="log", xlabel="swaps", ylabel="largest change of a logit,\nover the largest logit")
     if any(error == 0 for points in errors.values() for error in points.values()):
         ticks = [tick for tick in 10.0 ** np.arange(-9, 1) if tick > 3 * floor]
         axes.set_yticks([floor, *ticks], ["zero", *(f"{tick:.0e}" for tick in ticks)])
         axes.minorticks_off()
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

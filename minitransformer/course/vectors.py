@@ -1,4 +1,4 @@
-"""Figures of vectors: a soft prompt that wanders away from its words, and a row of a matrix as an arrow."""
+"""Figures of vectors and matrices: a prompt that leaves its words, a row as an arrow, a change as two thin matrices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ def wandering(paths: Mapping[str, Tensor], tokens: Tensor, names: Sequence[str])
             panel.plot(*vector.T, color=STYLE["prompt"][0], linewidth=1.6)
             panel.plot(*vector[-1], "o", color=STYLE["prompt"][0], markersize=6)
         for place, name in zip(places, names, strict=True):
-            panel.text(*place, name, ha="center", va="center", fontsize=13 if near else 7, fontweight="bold", zorder=4)
+            panel.text(*place, name, ha="center", va="center", fontsize=13 if near else 9, fontweight="bold", zorder=4)
         if near:
             panel.set(xlim=(-reach, reach), ylim=(-reach, reach))
         else:
@@ -80,4 +80,41 @@ def row_on_circle(old: Tensor, change: Tensor) -> Figure:
     right = max(size, tip[0].item() + 0.9 * reach)
     axes.set(aspect="equal", xlim=(-0.45 * reach, right), ylim=(-0.03 * reach, 1.1 * max(size, tip[1].item())))
     axes.axis("off")
+    return figure
+
+
+def thin_matrices(change: Tensor, r: int) -> Figure:
+    """A change of a matrix, the two thin matrices that are nearest to it, and how strong each of its directions is.
+
+    All is drawn to one scale; a square is a number, blue below zero and red above.
+
+    Args:
+        change: what was added to a matrix, (d_out, d_in).
+        r: how many of its directions are kept.
+    """
+    U, S, V = torch.linalg.svd(change, full_matrices=False)
+    tall, flat = U[:, :r] * S[:r].sqrt(), S[:r, None].sqrt() * V[:r]  # (d_out, r), (r, d_in)
+    d_out, d_in = change.shape
+    figure = new_figure(10, 3.4)
+    left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    gap = 0.35 * d_in
+    at_tall, at_flat = d_in + gap, d_in + gap + r + 0.22 * d_in
+    for part, x in ((change, 0), (tall, at_tall), (flat, at_flat)):
+        rows, columns = part.shape
+        reach = 3 * part.std().item()
+        left.imshow(part, extent=(x, x + columns, rows, 0), cmap="RdBu_r", vmin=-reach, vmax=reach)
+        left.add_patch(plt.Rectangle((x, 0), columns, rows, fill=False, edgecolor=BASE, linewidth=0.8))
+    for x, sign in ((d_in + gap / 2, "$\\approx$"), ((at_tall + r + at_flat) / 2, "$\\times$")):
+        left.text(x, d_out / 2 if "approx" in sign else r / 2, sign, ha="center", va="center", fontsize=20)
+    words = {"ha": "center", "va": "top", "fontsize": 10}
+    left.text(d_in / 2, d_out + 3, f"{d_out} by {d_in}: {change.numel():,} numbers", **words)
+    left.text(at_flat + d_in / 2, r + 4, f"{r} rows of {d_in}", **words)
+    left.text(at_tall + r / 2, d_out + 3, f"{r} columns of {d_out}", **words)
+    left.text(at_flat + d_in / 2, d_out / 2 + 4, f"together {tall.numel() + flat.numel():,} numbers", **words)
+    left.set(xlim=(-1, at_flat + d_in + 1), ylim=(d_out + 12, -2), aspect="equal")
+    left.axis("off")
+    colors = [STYLE["lora"][0] if n < r else BASE for n in range(len(S))]
+    right.bar(range(1, len(S) + 1), S, color=colors, width=0.8)
+    right.annotate(f"kept: {r}", (r, S[r - 1]), (8, 8), textcoords="offset points", color=STYLE["lora"][0], fontsize=11)
+    right.set(xlabel="direction, the strongest first", ylabel="singular value")
     return figure
