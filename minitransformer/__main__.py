@@ -2,7 +2,7 @@
 
 import argparse
 import os
-import platform
+import shlex
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,17 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from minitransformer import __version__
 
-TESTED_PYTHON = ("3.11", "3.13")  # the oldest and the newest that the tests run on
-FIRST_STEPS = """try first:
-  doctor                                         is everything here, and in order?
-  compare --tasks recall --methods lora prompt   two methods on the easiest task, half a minute
-  COMMAND --help                                 what a command takes
-"""
+COURSE = Path(__file__).parents[1]  # the repository, where this is a clone of it and no installed copy
 
 # Each function below adds the arguments of one command and returns what carries it out. What needs PyTorch is imported
 # inside, because it takes a second and the help of all commands needs none of it.
@@ -224,8 +218,14 @@ def claims_command(parser: ArgumentParser) -> Carry:
 
 
 def doctor_command(parser: ArgumentParser) -> Carry:
-    """check this installation"""
-    return lambda options: doctor()
+    """is everything here, and in order? what is not, and its remedy"""
+
+    def carry_out(options: Namespace) -> int:
+        from minitransformer.doctor import doctor
+
+        return doctor()
+
+    return carry_out
 
 
 COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
@@ -329,56 +329,23 @@ def executor(options: Namespace) -> Iterator[tuple[Executor, int]]:
         yield client.get_executor(), max(1, sum(client.nthreads().values()))
 
 
-# ---- what this machine has --------------------------------------------------------------------------------------------
-
-
-def doctor() -> None:
-    """Say what this machine has, which versions differ from the tested ones, and whether every base is in order.
-
-    Raises:
-        ValueError: a base is missing or damaged; all of them are looked at first.
-    """
-    from minitransformer.checkpoints import FOLDER, base_names, load_base
-    from minitransformer.methods import METHODS
-    from minitransformer.real import find
-    from minitransformer.surgery import count_parameters
-    from minitransformer.train import choose_device
-
-    print(f"minitransformer {__version__} in {Path(__file__).parent}")
-    print(f"Python {platform.python_version()} on {platform.system()} (tested: {' to '.join(TESTED_PYTHON)})")
-    for name, here, tested in versions():
-        print(f"{name} {here or 'is not installed'} ({'as' if here == tested else tested} tested)")
-    print(f"device: {choose_device()} (choose another with --device), {os.cpu_count()} CPU cores")
-    print(f"methods: {', '.join(METHODS)}")
-    problems = [] if base_names() else [f"no base is in {FOLDER}"]
-    for name in base_names():
-        try:
-            print(f"base {name}: {count_parameters(load_base(name)):,} parameters, checksum right")
-        except ValueError as problem:
-            print(f"base {name}: not in order")
-            problems.append(str(problem))
-    try:
-        print(f"real model smollm2: {find('smollm2')}")
-    except ValueError:
-        print("real model smollm2: not installed (`make real` installs it)")
-    if problems:
-        raise ValueError("; ".join(problems))
-
-
-def versions() -> list[tuple[str, str | None, str]]:
-    """Of each package that results depend on: its name, the version here (None: not installed) and the tested one."""
-    rows = []
-    for line in (Path(__file__).parent / "tested_versions.txt").read_text(encoding="utf-8").split():
-        name, tested = line.split("==")
-        try:
-            here = version(name).split("+")[0]  # 2.13.0+cpu is 2.13.0, built for a CPU
-        except PackageNotFoundError:
-            here = None
-        rows.append((name, here, tested))
-    return rows
-
-
 # ---- reading the command line and carrying it out ---------------------------------------------------------------------
+
+
+def what_next(called: str) -> str:
+    """A few lines for who calls the program without a command: what to do first, and how."""
+    lesson = COURSE / "notebooks" / "00_tiny_transformer.ipynb"
+    steps = [
+        (f"{called} doctor", "is everything here, and in order?"),
+        (f"{called} compare --tasks recall --methods lora prompt", "train two methods on an easy task, half a minute"),
+        (f"{called} progress", "which tasks of your exercises are done?"),
+        (f"{called} --help", "every command; COMMAND --help says what one takes"),
+    ]
+    if lesson.exists():
+        here = str(lesson.relative_to(Path.cwd()) if lesson.is_relative_to(Path.cwd()) else lesson)
+        steps.insert(0, (f"python -m jupyter lab {shlex.quote(here)}", "open the first lesson"))
+    lines = [f"  {command}\n      {what}" for command, what in steps]
+    return "\n".join(["A tiny GPT, and every way to fine-tune a part of it. What next?\n", *lines])
 
 
 def parse(arguments: list[str] | None = None) -> Namespace:
@@ -389,18 +356,16 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     called = "minitransformer" if Path(sys.argv[0]).stem == "minitransformer" else "python -m minitransformer"
-    parser = ArgumentParser(
-        prog=called, description=__doc__, epilog=FIRST_STEPS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    if not arguments:
+        print(what_next(called))
+        raise SystemExit(0)
+    parser = ArgumentParser(prog=called, description=__doc__, epilog=f"`{called}` alone says what to do first.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         if name in arguments:  # only the one that is asked for: its arguments may need PyTorch
             one.set_defaults(carry_out=command(one))
-    if not arguments:
-        parser.print_help(sys.stderr)
-        parser.exit(2)
     return parser.parse_args(arguments)
 
 
