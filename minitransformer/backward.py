@@ -55,9 +55,12 @@ class Backward:
             raise ValueError(
                 f"torch_compile wants a model that stays as it is, and {other} changes it; give one of them"
             )
+        if torch_compile and next(model.parameters()).device.type == "cpu" and not has_compiler():
+            raise ValueError(
+                "torch_compile needs a C++ compiler on a CPU, and none is here; install g++, or leave it out"
+            )
         if torch_compile:
-            check_compiler(next(model.parameters()).device)
-            self.run = torch.compile(model)
+            self.run = torch.compile(model)  # imports the compiler only now: that takes seconds
         if self.world > 1:  # averages the gradients over the processes, during the backward pass
             self.run = DistributedDataParallel(self.run, broadcast_buffers=False)
 
@@ -137,15 +140,9 @@ def check_32_bits(model: nn.Module) -> None:
             )
 
 
-def check_compiler(device: torch.device) -> None:
-    """Make sure that `torch.compile` finds the C++ compiler that it wants on a CPU.
-
-    Raises:
-        ValueError: there is none.
-    """
-    names = [os.environ.get("CXX", "c++"), "g++", "clang++", "cl"]
-    if device.type == "cpu" and not any(shutil.which(name) for name in names):
-        raise ValueError("torch_compile needs a C++ compiler on a CPU, and none is here; install g++, or leave it out")
+def has_compiler() -> bool:
+    """Whether the C++ compiler is here that `torch.compile` wants on a CPU."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++", "cl"))
 
 
 @contextmanager
