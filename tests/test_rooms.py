@@ -11,7 +11,7 @@ MAY_KNOW = {  # room -> rooms that its files may import
     "core": {"core"},
     "methods": {"core", "methods"},
     "adapters": {"core", "methods", "adapters"},  # attach, save, load and merge by name: one file
-    "experiments": {"core", "methods", "adapters", "experiments"},
+    "experiments": {"core", "methods", "adapters", "real", "experiments"},
     "real": {"core", "methods", "real"},
     "course": {"core", "methods", "adapters", "experiments", "course"},
 }

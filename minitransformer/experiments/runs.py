@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,6 +25,10 @@ from minitransformer.measure import bytes_for_backward, latency_ratio, step_seco
 from minitransformer.method import Method
 from minitransformer.methods import METHODS
 from minitransformer.model import GPT
+from minitransformer.real import find as find_real
+from minitransformer.real import load as load_real
+from minitransformer.real.rungs import BASE as REAL_BASE
+from minitransformer.real.rungs import RUNGS, OldLanguage
 from minitransformer.surgery import check_positive, check_scale, count_parameters
 from minitransformer.tasks import EXTRA, LADDER, SkillStreams, Task
 from minitransformer.text import CODE, DOCS, OLD_TEXT, TextTask, read_text
@@ -63,7 +68,7 @@ def find_task(name: str, corpus: str | None = None) -> Task:
         return TextTask("corpus", read_text(corpus), steps=CODE.steps)
     if name == "corpus":
         raise ValueError("the task 'corpus' needs a text: name it with --corpus FILE")
-    tasks: dict[str, Task] = {**LADDER, **EXTRA, CODE.name: CODE}
+    tasks: dict[str, Task] = {**LADDER, **EXTRA, CODE.name: CODE, **RUNGS}
     if name not in tasks:
         raise ValueError(f"there is no task {name!r}; there are: {', '.join(tasks)}")
     return tasks[name]
@@ -130,7 +135,7 @@ def plan(
         for method in dict.fromkeys(method_names):
             runs += [describe(task_name, method, seed, device, base, corpus=corpus) for seed in range(seeds)]
     for base_name in {run.base for run in runs}:
-        load_base(base_name)  # a damaged file is found now
+        base_model(base_name)  # a damaged file is found now
     return sorted(runs, key=lambda run: -run.steps)
 
 
@@ -153,15 +158,16 @@ def describe(
     task, method = find_task(task_name, corpus), find_method(method_name)
     check_scale(rate=1.0 if rate is None else rate)
     base = base or task.base
-    card = load_card(base)
-    if isinstance(task, TextTask) != (base == DOCS.base):
-        raise ValueError(f"base {base!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
+    checksum = base_checksum(base)
+    if task.base in (DOCS.base, REAL_BASE) or base in (DOCS.base, REAL_BASE):
+        if base != task.base:
+            raise ValueError(f"base {base!r} does not speak the tokens of task {task_name!r}; use {task.base!r}")
     return Run(
         task=task_name,
         method=pinned(method_name),
         seed=seed,
         base=base,
-        base_sha256=card["sha256"],
+        base_sha256=checksum,
         device=device,
         settings=json.dumps(whole_settings(method_name, settings)),
         steps=times * task.steps,
@@ -188,6 +194,7 @@ def run_once(run: Run) -> dict:
         "evaluate_at": places(run, task),
         "measures": lambda model: {**measure(model, task), "kept": evaluate(model, old)},
         "solved": SOLVED if task.metric == "accuracy" else float("inf"),
+        "head_on_targets": task.base == REAL_BASE,  # of its 134 million weights the head has 28
     }
     try:
         history = train(adapted, task, run.steps, run.learning_rate, seed=run.seed, progress=False, **options)
@@ -230,16 +237,37 @@ def score_base(run: Run) -> dict:
 def prepare(run: Run) -> tuple[Task, GPT, nn.Module]:
     """The task, the base, and the base with the method attached."""
     device = setup(run.seed, run.device)
-    base, method, settings = load_base(run.base, device), find_method(run.method), json.loads(run.settings)
+    base, method, settings = base_model(run.base, device), find_method(run.method), json.loads(run.settings)
     if "seed" in method.defaults:
         settings["seed"] = run.seed
-    adapted = method.attach(load_base(run.base, device), **settings)
+    adapted = method.attach(base_model(run.base, device), **settings)
     return find_task(run.task, run.corpus).with_seed(run.seed), base, adapted
 
 
 def old_abilities(task: Task) -> Task:
     """What the base of a task could do before."""
+    if task.base == REAL_BASE:
+        return OldLanguage()
     return OLD_TEXT if isinstance(task, TextTask) else SkillStreams()
+
+
+def base_model(name: str, device: torch.device | str = "cpu") -> nn.Module:
+    """Load a base of the course, or the real language model, in evaluation mode.
+
+    Raises:
+        ValueError: it is not there or damaged.
+    """
+    return load_real(name, device)[0] if name == REAL_BASE else load_base(name, device)
+
+
+@cache
+def base_checksum(name: str) -> str:
+    """The SHA-256 of a base's weights file.
+
+    Raises:
+        ValueError: the base is not there.
+    """
+    return sha256(find_real(name)) if name == REAL_BASE else load_card(name)["sha256"]
 
 
 # ---- executing a plan ---------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ measurement. The file is the state too: what it holds is not run again.
 import json
 import platform
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from minitransformer.checkpoints import load_base, load_card
 from minitransformer.experiments.evidence import FLOOR, Evaluation, at_step, state
 from minitransformer.experiments.runs import (
     Results,
     Run,
+    base_checksum,
+    base_model,
     carry_out,
     describe,
     find_method,
@@ -37,7 +38,6 @@ from minitransformer.train import choose_device
 
 SEARCH_SEEDS = 2  # seeds that a rate is tried with; the chosen ones are run with all
 LOWEST, HIGHEST = -10, 2  # the rates 1e-5 and 10, as places on the grid
-STEP_SECONDS = 0.01  # of one training step of the tiny base on one thread, about, for the estimate of a cost
 TIED_SCORE, TIED_LOSS = 0.005, 0.01  # rates whose scores, and losses (as a part), are as close as this are tied
 
 
@@ -55,6 +55,8 @@ class Study:
         spread: places on the grid of half decades around each method's own rate that are all run with all seeds, for a
             curve along the rate; None: the best rates are searched.
         device: where to train. What is recorded was trained on a CPU.
+        around: the rate that the search begins at, by method; else the method's own, which was found on the tiny base.
+        step_seconds: of one training step on one thread, about, for the estimate of a cost.
     """
 
     about: str
@@ -65,6 +67,8 @@ class Study:
     times: int = 10
     spread: range | None = None
     device: str = "cpu"
+    around: Mapping[str, float] = field(default_factory=dict)
+    step_seconds: float = 0.01
 
 
 TEN = ("full", "adapter", "prompt", "prefix", "ia3", "lora", "dora", "lst", "mam", "intrinsic")
@@ -146,6 +150,17 @@ STUDIES: dict[str, Study] = {
         [(name, {}) for name in TEN],
         ("code",),
         times=2,
+    ),
+    "real": Study(
+        "The ten methods on a real language model: what it has read, asked for in a new form; and what is new to it.",
+        [
+            (name, {})
+            for name in ("lora", "ia3", "prompt", "adapter", "full", "prefix", "dora", "mam", "lst", "intrinsic")
+        ],
+        ("real_recall", "real_learn", "real_compose"),
+        times=1,
+        around={"full": 3e-5, "adapter": 1e-3, "lora": 1e-3, "dora": 1e-3, "mam": 1e-3},
+        step_seconds=0.7,
     ),
 }
 
@@ -249,7 +264,7 @@ def needed(arm: Arm, results: Results, study: Study) -> list[Run]:
     First three rates half a decade apart around the method's own, two seeds each. While the best rate for some budget
     is the lowest or the highest that was tried, the next one is tried too. Then the best rates get all their seeds.
     """
-    middle = place_of(find_method(arm.method).learning_rate)
+    middle = place_of(study.around.get(arm.method, find_method(arm.method).learning_rate))
     if study.spread is not None:
         runs = [arm.run(rate_at(middle + by), seed) for by in study.spread for seed in range(study.seeds)]
         return [run for run in runs if run not in results]
@@ -326,7 +341,7 @@ def from_rows(rows: Sequence[dict], device: str = "cpu") -> Results:
             method=row["method"],
             seed=int(row["seed"]),
             base=row["base"],
-            base_sha256=load_card(row["base"])["sha256"],
+            base_sha256=base_checksum(row["base"]),
             device=device,
             settings=complete(row["method"], row["settings"]),
             steps=int(row["steps"]),
@@ -391,7 +406,7 @@ def conduct(name: str, out: Path, executor: Executor, width: int, study: Study |
     """
     study = study or find_study(name)
     for base in {arm.run(1.0, 0).base for arm in arms_of(study)}:
-        load_base(base)  # a damaged file is found now
+        base_model(base)  # a damaged file is found now
     check_writable(out)
     file, about = out / f"{name}.csv", out / f"{name}.json"
     bases = {run.base: run.base_sha256 for run in (arm.run(1.0, 0) for arm in arms_of(study))}
@@ -427,13 +442,13 @@ def conduct(name: str, out: Path, executor: Executor, width: int, study: Study |
 def cost(study: Study, missing: Sequence[Run], width: int) -> str:
     """What a study will take at most, in words; runs that solve their task stop early."""
     steps = sum(run.steps for run in missing)
-    hours = 1.5 * steps * STEP_SECONDS / 3600 / width
+    hours = 1.5 * steps * study.step_seconds / 3600 / width
     more = (
         "" if study.spread else "; where a best rate is at the grid's edge, and for the seeds of the best, more follow"
     )
     return (
         f"{len(arms_of(study))} arms; {len(missing)} runs are wanted now, {steps:,} steps at most: about {hours:.1f} hours "
-        f"with {width} at a time, at {1e3 * STEP_SECONDS:.0f} ms a step{more}"
+        f"with {width} at a time, at {1e3 * study.step_seconds:.0f} ms a step{more}"
     )
 
 

@@ -33,6 +33,30 @@ Tashkent, Venezuela: Caracas, Vietnam: Hanoi, Zambia: Lusaka, Zimbabwe: Harare
     .split(", ")
 )
 
+CITIES: dict[str, str] = dict(
+    pair.split(": ")
+    for pair in """
+Albania: Durres, Algeria: Oran, Angola: Lobito, Argentina: Rosario, Armenia: Gyumri, Australia: Melbourne, Austria:
+Salzburg, Azerbaijan: Ganja, Bangladesh: Chittagong, Belarus: Brest, Belgium: Antwerp, Brazil: Sao Paulo, Bulgaria:
+Plovdiv, Burkina Faso: Bobo-Dioulasso, Cambodia: Siem Reap, Cameroon: Douala, Canada: Toronto, Chile: Valparaiso,
+China: Shanghai, Colombia: Medellin, Croatia: Split, Cuba: Santiago de Cuba, Czechia: Brno, Denmark: Aarhus, Ecuador:
+Guayaquil, Egypt: Alexandria, Estonia: Tartu, Ethiopia: Dire Dawa, Finland: Turku, France: Marseille, Georgia: Batumi,
+Germany: Munich, Ghana: Kumasi, Greece: Thessaloniki, Haiti: Cap-Haitien, Honduras: San Pedro Sula, Hungary: Debrecen,
+India: Mumbai, Indonesia: Surabaya, Iran: Isfahan, Iraq: Basra, Ireland: Cork, Italy: Milan, Jamaica: Montego Bay,
+Japan: Osaka, Kenya: Mombasa, Latvia: Daugavpils, Lebanon: Tripoli, Lithuania: Kaunas, Malaysia: Penang, Mali:
+Timbuktu, Mexico: Guadalajara, Morocco: Casablanca, Mozambique: Beira, Nepal: Pokhara, New Zealand: Auckland,
+Nicaragua: Leon, Niger: Agadez, Nigeria: Lagos, North Korea: Hamhung, Norway: Bergen, Oman: Salalah, Pakistan:
+Karachi, Paraguay: Encarnacion, Peru: Cusco, Philippines: Cebu, Poland: Krakow, Portugal: Porto, Romania: Cluj,
+Russia: Vladivostok, Rwanda: Butare, Saudi Arabia: Mecca, Senegal: Saint-Louis, Serbia: Nis, Slovakia: Kosice,
+Slovenia: Maribor, South Korea: Busan, Spain: Barcelona, Sudan: Port Sudan, Sweden: Gothenburg, Switzerland: Zurich,
+Thailand: Chiang Mai, Tunisia: Sfax, Turkey: Istanbul, Uganda: Entebbe, United Kingdom: Manchester, United States:
+Chicago, Uruguay: Salto, Uzbekistan: Samarkand, Venezuela: Maracaibo, Vietnam: Da Nang, Zambia: Livingstone, Zimbabwe:
+Bulawayo
+""".replace("\n", " ")
+    .strip()
+    .split(", ")
+)  # a city of each of these countries that is not its capital
+
 
 def questions(countries: list[str]) -> list[str]:
     """Each country, asked in form."""
