@@ -25,11 +25,11 @@ from minitransformer.surgery import (
 
 
 class Scaled(Attached):
-    """A frozen module with a trained volume knob on each channel of its output (Liu et al. 2022, arXiv:2205.05638, section 3.3).
+    """A frozen module with a trained slider on each channel of its output (Liu et al. 2022, arXiv:2205.05638, section 3.3).
 
     Args:
         base: the frozen module.
-        scale: where the knobs start, (channels).
+        scale: where the sliders start, (channels).
     """
 
     def __init__(self, base: nn.Module, scale: Tensor) -> None:
@@ -42,7 +42,7 @@ class Scaled(Attached):
         return (out * self.scale).to(out.dtype)  # 32 bits times 16 are 32: back to what the base speaks
 
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same: each row of the matrix, and its bias, times its knob."""
+        """A plain linear layer that computes the same: each row of the matrix, and its bias, times its slider."""
         weight, bias = self.base.weight, self.base.bias
         scaled_bias = None if bias is None else (self.scale * bias).to(bias.dtype)
         return linear_layer((self.scale[:, None] * weight).to(weight.dtype), scaled_bias)
@@ -56,7 +56,7 @@ class ScaledInput(Scaled):
         return self.base((x * self.scale).to(x.dtype))
 
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same: each column of the matrix times its knob."""
+        """A plain linear layer that computes the same: each column of the matrix times its slider."""
         weight = self.base.weight
         return linear_layer((weight * self.scale).to(weight.dtype), self.base.bias)
 
@@ -66,12 +66,12 @@ def attach_ia3(
     target_modules: Sequence[str] = ("k_proj", "v_proj", "down_proj"),
     feedforward_modules: Sequence[str] = ("down_proj",),
 ) -> nn.Module:
-    """Freeze the model and put knobs on the keys, the values and the feed-forward network's activations of every block.
+    """Freeze the model and put sliders on the keys, the values and the feed-forward network's activations of every block.
 
     Args:
         model: a plain GPT, or any module with linear layers in it; it is changed in place.
-        target_modules: names of the linear layers that get knobs.
-        feedforward_modules: those of them that get the knobs on what they read, the activations, and not on what they
+        target_modules: names of the linear layers that get sliders.
+        feedforward_modules: those of them that get the sliders on what they read, the activations, and not on what they
             put out.
 
     Raises:
@@ -103,14 +103,14 @@ def check_ia3(
 
 
 def count_ia3(config: GPTConfig, target_modules: Sequence[str], feedforward_modules: Sequence[str]) -> int:
-    """Trained parameters: a knob for each output, or each input, of every target; by default L (2 d + f)."""
+    """Trained parameters: a slider for each output, or each input, of every target; by default L (2 d + f)."""
     check_ia3(target_modules, feedforward_modules)
     shapes = {name: matrix_shape(config, name) for name in target_modules}  # (d_in, d_out)
     return config.n_layer * sum(shape[0 if name in feedforward_modules else 1] for name, shape in shapes.items())
 
 
 def merge_ia3(adapted: nn.Module) -> nn.Module:
-    """Fold the knobs into their matrices, in place: the same outputs without any added module."""
+    """Fold the sliders into their matrices, in place: the same outputs without any added module."""
     for name, module in list(adapted.named_modules()):
         if isinstance(module, Scaled):
             adapted.set_submodule(name, module.merged())
