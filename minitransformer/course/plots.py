@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator
 from torch import Tensor
 
-from minitransformer.train import History
-
 # Colours of middle brightness, at least 3 : 1 against white and against the dark grey of notebooks; the markers tell
 # methods apart in print and for colour-blind readers.
 STYLE: dict[str, tuple[str, str]] = {  # method -> colour, marker
@@ -58,32 +56,6 @@ def method_style(label: str) -> dict[str, str]:
         return {"color": NEW, "marker": "h"}
     color, marker = STYLE.get(method, (BASE, "."))
     return {"color": color, "marker": marker}
-
-
-def training_curves(histories: Mapping[str, History], metric: str = "accuracy") -> Figure:
-    """Loss (left) and held-out score (right) over training steps, a line a run; the loss is a mean over 20 steps."""
-    figure = new_figure(9 if len(histories) <= 3 else 11, 3.2)
-    left, right = figure.subplots(1, 2)
-    dashes = ["-", "--", ":", "-."]
-    seen: dict[str, int] = {}
-    for label, history in histories.items():
-        style = method_style(label)
-        repeat = seen[style["color"]] = seen.get(style["color"], -1) + 1  # runs of one method differ by their dashes
-        line = {"color": style["color"], "linestyle": dashes[repeat % len(dashes)], "label": label}
-        means = [
-            sum(history.losses[i : i + 20]) / len(history.losses[i : i + 20]) for i in range(0, len(history.losses), 20)
-        ]
-        left.plot([20 * i + 10 for i in range(len(means))], means, **line)
-        right.plot(*zip(*history.scores, strict=True), marker=style["marker"], markersize=5, **line)
-    left.set(xlabel="training step", ylabel="loss (nats a token)", ylim=(0, None))
-    right.set(xlabel="training step", ylabel=f"held-out {metric}")
-    if metric == "accuracy":
-        right.set_ylim(-0.03, 1.03)
-    if len(histories) > 3:
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center", frameon=False)
-    else:
-        right.legend(frameon=False)
-    return figure
 
 
 def new_and_old(panels: Mapping[str, Sequence[tuple[float, float, float]]], xlabel: str, log: bool = False) -> Figure:
@@ -155,8 +127,9 @@ def kept_by_method(curves: Mapping[str, Sequence[tuple[float, float, float]]], b
         panel.plot([kept for *_, kept in pale], [score for _, score, _ in pale], color=BASE, alpha=0.4, linewidth=5)
         rates, scores, kept = zip(*sorted(points), strict=True)
         panel.plot(kept, scores, linewidth=1.5, markersize=7, **method_style(method))
-        for end, side in ((0, "top"), (-1, "bottom")):  # the lowest rate below its mark, the highest above
-            place = {"xytext": (0, -9 if side == "top" else 9), "va": side, "ha": "center"}
+        for end in (0, -1):  # the lowest rate below its mark; the highest above, unless the curve is there
+            below = end == 0 or scores[end] < max(scores) - 0.1
+            place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
             words = f"{rates[end]:f}".rstrip("0").rstrip(".")
             panel.annotate(words, (kept[end], scores[end]), textcoords="offset points", fontsize=9, **place)
         panel.set_title(NAMES[method], color=STYLE[method][0], fontsize=11)
@@ -425,47 +398,32 @@ def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-def scores_over(
-    rows: Sequence[Mapping],
-    setting: str,
-    xlabel: str | None = None,
-    log: bool = True,
-    target: Mapping[str, float] | None = None,
-) -> Figure:
-    """Score over a setting or the learning rate, a panel a task, a line a method; bands from the worst to the best seed.
+def scores_over(rows: Sequence[Mapping], setting: str, xlabel: str, target: Mapping[str, float], words: str) -> Figure:
+    """Score over a setting (logarithmic), a panel a task; the band goes from the worst to the best seed.
 
     Args:
-        rows: what `recorded_sweep` returns.
-        setting: name of a setting, such as "rank", or "learning_rate".
-        xlabel: what to write below; None: the setting's name.
-        log: whether that axis is logarithmic.
+        rows: what `recorded_sweep` returns, of one method.
+        setting: name of the setting, such as "dimension".
+        xlabel: what to write below.
         target: task -> a score to reach, drawn as a dotted line.
+        words: what that score is.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure = new_figure(3.6 * len(tasks) + 1.6, 3.3)
-    panels = figure.subplots(1, len(tasks), squeeze=False)
-    dashes = ["-", "--", ":", "-."]
-    for task, panel in zip(tasks, panels[0], strict=True):
-        seen: dict[str, int] = {}
-        for method in dict.fromkeys(row["method"] for row in rows if row["task"] == task):
-            mine = [row for row in rows if (row["task"], row["method"]) == (task, method)]
-            points = sorted((value_of(row, setting), row["score"], row["score_min"], row["score_max"]) for row in mine)
-            x, score, low, high = zip(*points, strict=True)
-            style = method_style(method)
-            repeat = seen[style["color"]] = seen.get(style["color"], -1) + 1  # variants of one method differ by dashes
-            panel.plot(x, score, dashes[repeat % len(dashes)], markersize=6, label=method, **style)
-            panel.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        if target:
-            panel.axhline(target[task], color=BASE, linestyle=":", label="to reach", zorder=1)
-        panel.set(title=task, xlabel=xlabel or setting, ylabel="held-out accuracy", ylim=(-0.03, 1.03))
-        if log:
-            panel.set_xscale("log")
-        values = sorted({value_of(row, setting) for row in rows})
-        if len(values) <= 7:  # more would run into each other
-            panel.set_xticks(values, [f"{value:g}" for value in values])
-            panel.minorticks_off()
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    figure = new_figure(3.9 * len(tasks) + 0.2, 3.3)
+    panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
+    for task, panel in zip(tasks, panels, strict=True):
+        mine = [row for row in rows if row["task"] == task]
+        points = sorted((value_of(row, setting), row["score"], row["score_min"], row["score_max"]) for row in mine)
+        x, score, low, high = zip(*points, strict=True)
+        style = method_style(mine[0]["method"])
+        panel.plot(x, score, markersize=7, linewidth=1.8, **style)
+        panel.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        panel.axhline(target[task], color=BASE, linestyle=":", zorder=1)
+        panel.set(title=task, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.03))
+        panel.set_xticks(x, [f"{value:g}" for value in x])
+        panel.minorticks_off()
+    panels[0].set_ylabel("held-out accuracy")
+    panels[-1].text(min(x), target[tasks[-1]] - 0.02, words, color="#6A6A6A", ha="left", va="top")
     return figure
 
 
@@ -473,26 +431,6 @@ def value_of(row: Mapping, setting: str) -> float:
     """A number out of a row of a sweep: a column, or one of its settings ("rank=4, target_modules=['q_proj', 'v_proj']")."""
     settings = dict(re.findall(r"(\w+)=([^,\[]+)", row["settings"]))
     return float(row[setting] if setting in row else settings[setting])
-
-
-def scores_by_task(scores: Mapping[str, Mapping[str, float]], ylabel: str = "held-out accuracy") -> Figure:
-    """Bars of scores: a group for each task, a bar in it for each label (a method, or "base")."""
-    labels = list(dict.fromkeys(label for group in scores.values() for label in group))
-    figure = new_figure(2.6 + 0.35 * len(labels) * len(scores), 3.2)
-    axes = figure.subplots()
-    width = 0.8 / len(labels)
-    hatches = ["", "//", "..", "xx"]
-    seen: dict[str, int] = {}
-    for i, label in enumerate(labels):
-        color = method_style(label)["color"]
-        repeat = seen[color] = seen.get(color, -1) + 1
-        places = [x + (i - (len(labels) - 1) / 2) * width for x in range(len(scores))]
-        heights = [group.get(label, 0.0) for group in scores.values()]
-        axes.bar(places, heights, width * 0.9, color=color, label=label, hatch=hatches[repeat % 4], edgecolor="white")
-    axes.set(ylabel=ylabel, ylim=(0, 1.05))
-    axes.set_xticks(range(len(scores)), list(scores))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
 
 
 def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> Figure:
