@@ -73,6 +73,7 @@ LEARN = '{ record = "steps", task = "learn", better = "lora", than = "ia3", step
         ('verdict = "computed"', "only there"),
         (f'verdict = "holds"\ncompare = [{LEARN}]', "only there"),
         (f'verdict = "computed"\ncompare = [{LEARN}, {{ record = "steps" }}]', "'b': .*missing"),
+        (f'verdict = "computed"\nfigure = "x"\ncompare = [{LEARN}]', "leave out `figure`"),
     ],
 )
 def test_a_bad_entry_is_named(tmp_path: Path, entry, message):

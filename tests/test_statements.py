@@ -11,6 +11,7 @@ import torch
 import minitransformer as mt
 from minitransformer.methods import lora
 from minitransformer.model import GPTConfig
+from minitransformer.tasks import LADDER
 
 CONFIG = GPTConfig(vocab_size=11, block_size=24, n_layer=2, n_head=2, n_embd=8)
 
@@ -38,6 +39,44 @@ def test_a_soft_prompt_is_context_and_no_change_of_the_model():
     assert torch.allclose(adapted(text), expected, atol=1e-12)
     assert not torch.allclose(adapted(text), plain(text), atol=1e-2)  # the context does something
     assert all(torch.equal(weight, before[name]) for name, weight in adapted.base.state_dict().items())
+
+
+def test_a_soft_prompt_acts_on_the_states_of_the_text_in_every_block():
+    adapted, _ = with_random_additions("prompt", num_virtual_tokens=5)
+    text, base = torch.randint(11, (3, 9)), adapted.base
+    without = base.embed(text, start=5)  # (3, 9, d): where the text stands behind a prompt
+    virtual = adapted.prompt + base.wpe.weight[:5]  # (5, d)
+    prompted = torch.cat([virtual.expand(3, -1, -1), without], dim=1)  # (3, 5 + 9, d)
+    assert torch.equal(prompted[:, 5:], without)
+    for block in base.blocks:
+        prompted, without = block(prompted), block(without)
+        assert ((prompted[:, 5:] - without).norm(dim=-1) > 1e-3 * without.norm(dim=-1)).all()
+    assert torch.allclose(base.unembed(prompted)[:, 5:], adapted(text), atol=1e-12)
+
+
+def added_lengths(rung, steps):
+    """What each trained adapter adds, as a part of the length of what passes through it, in the order of the blocks."""
+    torch.manual_seed(0)
+    adapted = mt.attach(mt.load_base("tiny"), "adapter")
+    mt.train(adapted, LADDER[rung], steps, learning_rate=1e-2)
+    inputs, _ = LADDER[rung].batch(64, torch.Generator().manual_seed(1))
+    lengths = []
+
+    def measure(adapter, reads, gives):
+        lengths.append(((gives - reads[0]).norm(dim=-1) / reads[0].norm(dim=-1)).mean().item())
+
+    for block in adapted.blocks:
+        for sublayer in (block.attn, block.mlp):
+            sublayer.adapter.register_forward_hook(measure)
+    with torch.no_grad():
+        adapted(inputs)
+    return lengths
+
+
+def test_adapters_add_a_little_or_more_than_they_read():
+    called_up, put_together = added_lengths("recall", 60), added_lengths("compose", 160)
+    assert sum(0.1 < length < 0.3 for length in called_up) > 3  # most of six, about a fifth
+    assert max(called_up) < 1 < max(put_together)
 
 
 def test_ia3_is_in_the_graph_until_it_is_folded_in():

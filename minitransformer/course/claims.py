@@ -47,7 +47,7 @@ class Claim:
         verdict: one of VERDICTS.
         why: one sentence, without figures that the cell does not print.
         where: "NN_name.ipynb#claim-tag" (a cell), "tests/test_x.py::test_name" (a test) or "" (not testable).
-        figure: a regular expression that finds the figure in the cell's output; "" for tests.
+        figure: a regular expression that finds the figure in the cell's output; "" for tests, and where COMPUTED.
         compare: where the verdict is COMPUTED, what is compared.
         some: the claim is that one of the comparisons holds; else that all do.
     """
@@ -66,7 +66,7 @@ def read_claims(file: Path = CLAIMS) -> list[Claim]:
     """Read the statements.
 
     Raises:
-        ValueError: a key is missing or unknown, or a verdict is not one of VERDICTS.
+        ValueError: a key is missing or unknown, a verdict is not one of VERDICTS, or a figure is given twice.
     """
     claims = []
     for entry in tomllib.loads(file.read_text(encoding="utf-8"))["claim"]:
@@ -81,6 +81,8 @@ def read_claims(file: Path = CLAIMS) -> list[Claim]:
             raise ValueError(
                 f"{claim.statement!r}: a verdict is {COMPUTED!r} where there is a `compare`, and only there"
             )
+        if claim.compare and claim.figure:
+            raise ValueError(f"{claim.statement!r}: its figures are those of its `compare`; leave out `figure`")
         claims.append(claim)
     return claims
 
