@@ -3,6 +3,7 @@
 So the two differ in black and white too.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -220,6 +221,25 @@ def mixing_desk(sliders: int, weights: int, seed: int = 1) -> Figure:
         )
     axes.text(-0.4, -0.75, f"{weights} of the weights, frozen", fontsize=11, va="center")
     axes.text(weights - 0.6, -0.75, "dashed: goes the other way", fontsize=11, va="center", ha="right", color=GREY)
+    return figure
+
+
+def wirings(panels: Mapping[str, torch.Tensor]) -> Figure:
+    """Wirings written out, sliders across and weights down: blue moves with its slider, red against it, white not at all.
+
+    Args:
+        panels: title -> some rows of P, (weights, D).
+    """
+    figure = new_figure(2.4 * len(panels), 4.2)
+    for axes, (title, P) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        axes.imshow(P.tolist(), cmap="RdBu", vmin=-P.abs().max(), vmax=P.abs().max(), aspect="auto")
+        axes.set(title=title, xlabel="slider", ylabel="weight")
+        axes.set_xticks(range(P.size(1)), range(1, P.size(1) + 1))
+        axes.set_yticks([])
+        axes.set_xticks([j + 0.5 for j in range(P.size(1) - 1)], minor=True)
+        axes.set_yticks([i + 0.5 for i in range(P.size(0) - 1)], minor=True)
+        axes.grid(which="minor", color="#DDDDDD", linewidth=0.6)
+        axes.tick_params(which="both", length=0)
     return figure
 
 
