@@ -79,6 +79,27 @@ def loss_by_symbol(losses: Mapping[str, Sequence[float]], level: float, meaning:
     return figure
 
 
+def loss_stages(losses: Sequence[float], levels: Mapping[str, float]) -> Figure:
+    """Loss over training steps, with levels that mean something; both axes tell the beginning from the end.
+
+    Args:
+        losses: nats a token, one a step.
+        levels: meaning -> loss, drawn as dashed lines.
+    """
+    figure = new_figure(7.2, 3.4)
+    axes = figure.subplots()
+    means = [sum(losses[i : i + 10]) / len(losses[i : i + 10]) for i in range(0, len(losses), 10)]
+    steps = [i + 5 for i in range(0, len(losses), 10)]  # a mean of ten steps stands in their middle
+    axes.plot([1, *steps], [losses[0], *means], color=NEW, linewidth=2)
+    for meaning, level in levels.items():
+        axes.axhline(level, color=BASE, linestyle="--", linewidth=1, zorder=1)
+        axes.text(1, level + 0.03, meaning, color="#6A6A6A", fontsize=10, ha="left", va="bottom")
+    axes.set(xscale="log", xlabel="training step", ylabel="loss (nats a token)", ylim=(0, max(losses) + 0.3))
+    axes.set_xticks([1, 10, 100, len(losses)], ["1", "10", "100", f"{len(losses):,}"])
+    axes.minorticks_off()
+    return figure
+
+
 def cosines(
     panels: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str], xlabel: str, ylabel: str
 ) -> Figure:
@@ -197,17 +218,23 @@ def length_over_direction(paths: Mapping[str, Mapping[str, Sequence[tuple[float,
     """
     figure = new_figure(3.3 * len(paths) + 0.4, 3.4)
     panels = figure.subplots(1, len(paths), sharex=True, sharey=True, squeeze=False)[0]
+    farthest = max(points[-1][0] for matrices in paths.values() for points in matrices.values())
+
+    def steep(item: tuple[str, Sequence[tuple[float, float]]]) -> float:
+        """How steeply the line from the labels, low on the right, goes up to where a matrix ended."""
+        turned, stretched = item[1][-1]
+        return stretched / (1.3 * farthest - turned)
+
     for panel, (method, matrices) in zip(panels, paths.items(), strict=True):
-        style, ordered = method_style(method), sorted(matrices.items(), key=lambda item: -item[1][-1][1])
-        for n, (name, points) in enumerate(ordered):
+        style = method_style(method)
+        for n, (name, points) in enumerate(sorted(matrices.items(), key=steep, reverse=True)):  # so no two lines cross
             turned, stretched = zip((0.0, 0.0), *points, strict=True)  # from where training began
             panel.plot(turned, stretched, markersize=6, linewidth=1.2, **style)
             beside = {"xytext": (0.99, 0.36 - 0.12 * n), "textcoords": "axes fraction", "ha": "right", "va": "center"}
-            line = {"arrowstyle": "-", "color": BASE, "linewidth": 0.8, "shrinkB": 4}
-            panel.annotate(name, points[-1], fontsize=10, arrowprops=line, **beside)  # the most stretched on top
+            line = {"arrowstyle": "-", "color": BASE, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
+            panel.annotate(name, points[-1], fontsize=10, arrowprops=line, **beside)
         panel.set(title=NAMES[method], xlabel="change of direction")
         panel.locator_params(nbins=4)
-    farthest = max(points[-1][0] for matrices in paths.values() for points in matrices.values())
     panels[0].set_xlim(-0.03 * farthest, 1.45 * farthest)
     panels[0].set_ylabel("change of length")
     return figure
