@@ -6,7 +6,7 @@ from minitransformer.course.diagrams import wirings
 from minitransformer.course.guide import decision_tree, depth, leaves
 from minitransformer.course.plots import STYLE, seeds_by_method, steps_over_numbers
 
-TREE = ("first?", {"a": "LoRA here", "b": ("second?", {"c": "prompt there", "d": "nothing", "e": "full, then"})})
+TREE = ("first?", {"b": ("second?", {"c": "prompt there", "d": "nothing", "e": "full, then"}), "a": "LoRA here"})
 
 
 def test_tree_has_every_question_answer_and_end():
@@ -20,7 +20,7 @@ def test_tree_has_every_question_answer_and_end():
 def test_ends_stand_a_row_each_in_the_colour_of_their_method():
     axes = decision_tree(TREE).axes[0]
     ends = {text.get_text(): text for text in axes.texts}
-    heights = [ends[end].get_position()[1] for end in ("LoRA here", "prompt there", "nothing", "full, then")]
+    heights = [ends[end].get_position()[1] for end in ("prompt there", "nothing", "full, then", "LoRA here")]
     assert heights == [0.0, -1.0, -2.0, -3.0]
     assert ends["LoRA here"].get_color() == STYLE["lora"][0]
     assert ends["prompt there"].get_color() == STYLE["prompt"][0]
