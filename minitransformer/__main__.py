@@ -1,6 +1,7 @@
 """A tiny GPT, and every fine-tuning method: compare them, search their rates, check your exercises."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -139,18 +140,87 @@ def pretrain_command(parser: ArgumentParser) -> Carry:
     from minitransformer.pretrain import BASES, RECIPES
 
     parser.add_argument("name", help=f"one of: {', '.join(RECIPES)}")
-    parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
     parser.add_argument("--out", type=Path, default=BASES, help=f"folder for the base (default: {BASES})")
+    add_step(parser)
 
     def carry_out(options: Namespace) -> None:
+        from minitransformer.parallel import processes, this_process
         from minitransformer.pretrain import pretrain
 
-        card = pretrain(options.name, options.device, options.out)
-        base = options.out / options.name
-        print(f"{options.name}: {card['parameters']:,} parameters after {card['steps']} steps")
-        print(f"written to {base}.safetensors and {base}.json; use it with --base {base.as_posix()}")
+        with processes(options.device) as device:
+            card = pretrain(options.name, device, options.out, **step_options(options))
+            if this_process()[0] == 0:
+                base = options.out / options.name
+                print(f"{options.name}: {card['parameters']:,} parameters after {card['steps']} steps")
+                print(f"written to {base}.safetensors and {base}.json; use it with --base {base.as_posix()}")
 
     return carry_out
+
+
+def finetune_command(parser: ArgumentParser) -> Carry:
+    """train one method on one task into a file, or go on where it was interrupted; with torchrun, on many processes"""
+    from minitransformer.methods import METHODS
+
+    parser.add_argument("method", metavar="METHOD", help=f"one of: {', '.join(METHODS)}")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the method: rank=8")
+    parser.add_argument("--task", default="recall", help="what to learn, as in compare (default: recall)")
+    parser.add_argument("--corpus", metavar="FILE", help="learn this text instead of a task")
+    parser.add_argument("--base", help="adapt this base instead of the task's own: a name, or a path as in bases/tiny")
+    parser.add_argument("--steps", type=int, help="default: the task's own budget")
+    parser.add_argument("--learning-rate", type=float, help="the peak; default: the method's own")
+    parser.add_argument("--batch-size", type=int, help="sequences a step, of all processes; default: the task's own")
+    parser.add_argument("--seed", type=int, default=0, help="of all that chance decides (default: 0)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("adapter.safetensors"),
+        metavar="FILE",
+        help="for load_adapter (default: adapter.safetensors); a record with the losses goes beside it",
+    )
+    add_step(parser)
+
+    def carry_out(options: Namespace) -> None:
+        from minitransformer.experiments.finetune import finetune
+        from minitransformer.parallel import processes, this_process
+
+        with processes(options.device) as device:
+            record = finetune(
+                options.method,
+                "corpus" if options.corpus else options.task,
+                options.out,
+                read_settings(options.set),
+                options.corpus,
+                options.base,
+                options.steps,
+                options.learning_rate,
+                options.seed,
+                device,
+                batch_size=options.batch_size,
+                **step_options(options),
+            )
+            if this_process()[0] == 0:
+                print(
+                    f"{record['task']}: {record['score']:.3f} {record['metric']}, {record['trained']:,} numbers trained"
+                )
+                print(f"written to {options.out} and {options.out.with_suffix('.json')}")
+
+    return carry_out
+
+
+def read_settings(words: list[str]) -> dict[str, object]:
+    """Settings of a method from words such as rank=8 or target_modules=["q_proj"].
+
+    Raises:
+        ValueError: a word is no NAME=VALUE.
+    """
+    settings: dict[str, object] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError(f"--set {word}: give NAME=VALUE, the value as in JSON: rank=8") from None
+    return settings
 
 
 def progress_command(parser: ArgumentParser) -> Carry:
@@ -234,6 +304,7 @@ COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
     "sweep": sweep_command,
     "verify": verify_command,
     "pretrain": pretrain_command,
+    "finetune": finetune_command,
     "progress": progress_command,
     "hint": hint_command,
     "reset": reset_command,
@@ -241,7 +312,7 @@ COMMANDS: dict[str, Callable[[ArgumentParser], Carry]] = {
     "claims": claims_command,
     "doctor": doctor_command,
 }
-RESUMED = ("compare", "search", "sweep", "pretrain")  # go on where they were interrupted
+RESUMED = ("compare", "search", "sweep", "pretrain", "finetune")  # go on where they were interrupted
 
 
 def add_runs(parser: ArgumentParser) -> None:
@@ -276,6 +347,29 @@ def add_machine(parser: ArgumentParser) -> None:
     """Where to run, and how many runs at a time."""
     parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
     parser.add_argument("--jobs", type=int, help="runs at the same time; default: one a CPU core, or one on a GPU")
+
+
+STEP = {  # options of `train`: where and how a step is computed
+    "bf16": "products in bfloat16, weights in 32 bits",
+    "gradient_checkpointing": "run each block again in the backward pass, to save memory",
+    "torch_compile": "compile the model first",
+    "head_on_targets": "run the head where a target counts alone, to save time",
+}
+
+
+def add_step(parser: ArgumentParser) -> None:
+    """Where and how a training step is computed."""
+    parser.add_argument("--device", help="cuda, mps or cpu; default: the best one here")
+    parser.add_argument(
+        "--gradient-accumulation-steps", type=int, default=1, metavar="N", help="parts of a batch, one after another"
+    )
+    for name, meaning in STEP.items():
+        parser.add_argument("--" + name.replace("_", "-"), action="store_true", help=meaning)
+
+
+def step_options(options: Namespace) -> dict[str, object]:
+    """The same for `train`."""
+    return {name: getattr(options, name) for name in ("gradient_accumulation_steps", *STEP)}
 
 
 def add_scheduler(parser: ArgumentParser) -> None:

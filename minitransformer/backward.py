@@ -62,7 +62,7 @@ class Backward:
         if torch_compile:
             self.run = torch.compile(model)  # imports the compiler only now: that takes seconds
         if self.world > 1:  # averages the gradients over the processes, during the backward pass
-            self.run = DistributedDataParallel(self.run, broadcast_buffers=False)
+            self.run = DistributedDataParallel(self.run)
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> float:
         """Add to the gradients those of the batch's mean cross-entropy a target; return that loss.

@@ -21,7 +21,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may try the same folder
     except OSError as error:
         raise ValueError(
             f"results cannot be written to {folder} ({error.strerror}); choose another with --out"

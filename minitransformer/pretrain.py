@@ -8,6 +8,7 @@ import torch
 
 from minitransformer.files import check_writable, sha256, write_safetensors, write_text
 from minitransformer.model import GPT, GPTConfig
+from minitransformer.parallel import this_process
 from minitransformer.surgery import count_parameters
 from minitransformer.tasks import CONTEXT, VOCAB_SIZE, SkillStreams, Task, skill_accuracies
 from minitransformer.text import CODE, DOCS, TEXT_BLOCK, TEXT_VOCAB_SIZE
@@ -52,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def pretrain(name: str, device: str | None = None, folder: str | Path = BASES) -> dict:
+def pretrain(name: str, device: str | None = None, folder: str | Path = BASES, **options: object) -> dict:
     """Pretrain a base and write its weights and its card; continue where an interrupted run was last saved.
 
     A base that is there already is never replaced.
@@ -61,9 +62,10 @@ def pretrain(name: str, device: str | None = None, folder: str | Path = BASES) -
         name: one of RECIPES.
         device: cuda, mps or cpu; None: the best one here.
         folder: where the files go; `load_base("folder/name")` reads them there.
+        options: of `train`, such as `bf16`.
 
     Returns:
-        The card.
+        The card; of many processes the first one alone makes it, and the others return an empty one.
 
     Raises:
         ValueError: the name is unknown, the folder cannot be written or has a base of that name already, or the saved
@@ -88,7 +90,10 @@ def pretrain(name: str, device: str | None = None, folder: str | Path = BASES) -
         recipe.seed,
         COSINE,
         state_file=state_file,
+        **options,
     )
+    if this_process()[0] > 0:
+        return {}
     measured = quality(model, name)  # before any file is replaced: weights and card must change together
     write_safetensors(model.state_dict(), weights_file)
     card = {

@@ -192,9 +192,9 @@ needs_compiler = pytest.mark.skipif(
 
 @needs_compiler
 def test_compiled_to_machine_code_a_run_has_the_same_losses(make_gpt, task):
-    runs = []
+    runs, base = [], make_gpt(n_layer=1)
     for on in (False, True):
-        model = attach(make_gpt(n_layer=1), "ia3")
+        model = attach(copy.deepcopy(base), "ia3")
         runs.append(train(model, task, 5, 1e-2, batch_size=4, progress=False, torch_compile=on).losses)
         assert not any("_orig_mod" in key for key in model.state_dict())
     assert runs[1] == pytest.approx(runs[0], abs=1e-5)
