@@ -12,7 +12,8 @@ from minitransformer.course.claims import read_claims, wall
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from playground import write_data  # noqa: E402 - it lies beside this file
+from mistakes import page_of_mistakes, read_mistakes  # noqa: E402 - they lie beside this file
+from playground import write_data  # noqa: E402
 
 project = "PEFT by hand"
 author = "the authors of PEFT by hand"
@@ -68,9 +69,10 @@ def drop_directives(app, name: str, source: list[str]) -> None:
 
 
 def write_generated(app) -> None:
-    """Write what is made at each build, before the sources are read: a square for each claim, the playground's numbers."""
+    """Write what is made at each build, before the sources are read: the claims, the mistakes, the playground's numbers."""
     page = "# The claims, as a wall\n\nA square a claim, and its sign the verdict. Open one.\n\n" + wall(read_claims())
     (HERE / "wall.md").write_text(page, encoding="utf-8")
+    (HERE / "mistakes.md").write_text(page_of_mistakes(read_mistakes()), encoding="utf-8")
     write_data()
 
 

@@ -1,27 +1,24 @@
 """The playground's JavaScript against PyTorch: logits, gradient steps, tasks; and the page in a browser."""
 
 import importlib.util
-import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from browser import needs_chromium, needs_node, opened, run_js
 
 import minitransformer as mt
 from minitransformer.tasks import SKILLS, difference, question_codes
 
 SITE = Path(__file__).parents[1] / "site"
 PAGE = SITE / "extra" / "playground"
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium") or shutil.which("google-chrome")
 
 spec = importlib.util.spec_from_file_location("playground", SITE / "playground.py")
 playground = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(playground)
 
-needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 SAVED = sorted(file.stem for file in playground.ADAPTERS.glob("*.safetensors"))
 
 
@@ -32,16 +29,6 @@ def scripts(tmp_path_factory):
     playground.write_data(folder / "data.js")
     names = [PAGE / "tensor.js", PAGE / "gpt.js", PAGE / "tasks.js", folder / "data.js"]
     return "\n".join(file.read_text(encoding="utf-8") for file in names)
-
-
-def run_js(scripts: str, folder: Path, body: str, **given):
-    """What a piece of JavaScript returns, with `given` as constants."""
-    constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in given.items())
-    file = folder / "run.js"
-    file.write_text(f"{scripts}\n{constants}console.log(JSON.stringify((() => {{ {body} }})()));\n", encoding="utf-8")
-    done = subprocess.run([NODE, str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
 
 
 def tokens(n=3, T=12):
@@ -165,37 +152,31 @@ def test_tasks_and_held_out_questions_are_those_of_the_course(scripts, tmp_path)
     assert found["answers"] == expected
 
 
-def opened(folder: Path, more: str = "") -> str:
-    """The page as a browser leaves it, opened from a file, after some JavaScript more; it must not complain."""
-    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+@pytest.fixture
+def page(tmp_path):
+    """The page, copied to where it can be changed."""
+    folder = tmp_path / "page"
+    shutil.copytree(PAGE, folder)
     playground.write_data(folder / "data.js")
-    page = folder / "index.html"
-    page.write_text(page.read_text("utf-8").replace("</body>", f"<script>{more}</script></body>"), encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=20000",
-        "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert "CONSOLE" not in done.stderr
-    return done.stdout
+    return folder / "index.html"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_page_opens_from_a_file_without_an_error(tmp_path):
-    shown = opened(tmp_path / "page")
+@needs_chromium
+def test_page_opens_from_a_file_without_an_error(page):
+    shown = opened(page)
     assert shown.count('class="symbol"') == 6
     assert shown.count("<tr><td>") == 3
     assert "http" not in (PAGE / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_what_was_trained_on_the_page_can_be_attached_there(tmp_path):
-    shown = opened(tmp_path / "page", "start(); trainOn(); trainOn(); stop();")
+@needs_chromium
+def test_what_was_trained_on_the_page_can_be_attached_there(page):
+    shown = opened(page, "start(); trainOn(); trainOn(); stop();")
     assert "13,824 numbers train; step 2" in shown
     assert "<option>lora recall (yours)</option>" in shown or 'value="lora recall (yours)"' in shown
     assert shown.count('class="symbol"') == 6
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_what_is_no_question_is_named(tmp_path):
-    assert "not “3 9 x”" in opened(tmp_path / "page", '$("question").value = "3 9 x"; answer();')
+@needs_chromium
+def test_what_is_no_question_is_named(page):
+    assert "not “3 9 x”" in opened(page, '$("question").value = "3 9 x"; answer();')
