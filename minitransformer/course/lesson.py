@@ -50,11 +50,6 @@ def fine_tune(
     return adapted, train(adapted, task, steps, rate, seed=seed, evaluate_at=log_spaced(steps))
 
 
-def recorded_rows(methods: list[str], tasks: list[str]) -> list[dict]:
-    """Rows of the recorded comparison (`python -m minitransformer compare`, three seeds), numbers as numbers."""
-    return [row for row in read_rows(RECORDED) if row["method"] in methods and row["task"] in tasks]
-
-
 def recorded_sweep(name: str, every_rate: bool = False) -> list[dict]:
     """Rows of a recorded sweep (`python -m minitransformer sweep NAME`, three seeds), numbers as numbers.
 
