@@ -433,14 +433,15 @@ def value_of(row: Mapping, setting: str) -> float:
     return float(row[setting] if setting in row else settings[setting])
 
 
-def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> Figure:
+def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float], way_down: float) -> Figure:
     """Bars of the bytes that a training step keeps for backward, the most on top.
 
     Args:
         shares: label (beginning with a method's name) -> part of what full fine-tuning keeps.
         published: label -> such a part from a paper, drawn as a dashed line.
+        way_down: the part that the way down to the lowest block takes; it is shaded.
     """
-    figure = new_figure(8, 0.8 + 0.3 * len(shares))
+    figure = new_figure(8, 1.1 + 0.3 * len(shares))
     axes = figure.subplots()
     labels = sorted(shares, key=shares.get)
     for place, label in enumerate(labels):
@@ -450,6 +451,9 @@ def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float]) -> F
     for label, share in published.items():
         axes.axvline(share, color="black", linestyle="--", linewidth=1, zorder=3)
         axes.text(share, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
+    axes.axvspan(0, way_down, color=BASE, alpha=0.2, linewidth=0, zorder=0)
+    words = "shaded: the way down to block 1, for one bias there"
+    axes.text(0, 1.07, words, transform=axes.get_xaxis_transform(), fontsize=10, color="#6A6A6A", va="bottom")
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="kept for backward, as a part of full fine-tuning", xlim=(0, 1.1 * max(shares.values())))
     return figure
