@@ -260,14 +260,19 @@ def base_model(name: str, device: torch.device | str = "cpu") -> nn.Module:
     return load_real(name, device)[0] if name == REAL_BASE else load_base(name, device)
 
 
-@cache
 def base_checksum(name: str) -> str:
     """The SHA-256 of a base's weights file.
 
     Raises:
         ValueError: the base is not there.
     """
-    return sha256(find_real(name)) if name == REAL_BASE else load_card(name)["sha256"]
+    return real_checksum() if name == REAL_BASE else load_card(name)["sha256"]
+
+
+@cache
+def real_checksum() -> str:
+    """The SHA-256 of the real language model's file, which a package keeps as it is; computed once."""
+    return sha256(find_real(REAL_BASE))
 
 
 # ---- executing a plan ---------------------------------------------------------------------------------------------------
