@@ -14,6 +14,7 @@ from pathlib import Path
 from assignments import GradingError
 from late import Late
 from marking import Result
+from sheets import read_csv
 
 Key = tuple[str, str]  # student, assignment
 FIRST, LAST = ["student", "assignment"], ["points", "late", "total", "of", "note"]
@@ -37,19 +38,16 @@ def read_rows(file: Path) -> tuple[list[str], dict[Key, dict[str, str]]]:
     if not file.exists():
         return [], {}
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GradingError(f"{file} cannot be read ({error}); save it as CSV in UTF-8, or move it away") from None
-    first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    columns = list(reader.fieldnames or [])
+        columns, found = read_csv(file)
+    except ValueError as error:
+        raise GradingError(f"{error}, or move it away") from None
     if not set(FIRST) <= set(columns):
         raise GradingError(f"{file} has no columns student and assignment; move it away, or mend its first line")
     rows = {}
-    for row in reader:
-        student = (row["student"] or "").strip()
+    for row in found:
+        student = row["student"].strip()
         student = student[1:] if student[:1] == "'" and student[1:2] in tuple("=+-@") else student
-        rows[student, (row["assignment"] or "").strip()] = {name: value or "" for name, value in row.items() if name}
+        rows[student, row["assignment"].strip()] = row
     return columns, rows
 
 

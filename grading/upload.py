@@ -12,25 +12,11 @@ import sys
 import unicodedata
 from pathlib import Path
 
+from sheets import read_csv
+
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Integration ID", "Root Account", "Section")
 MOODLE = ("First name", "Last name", "Surname", "ID number", "Email address", "Username", "Institution", "Department")
 POSSIBLE = "points possible"
-
-
-def read(file: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and rows of a table, with commas, semicolons or tabs.
-
-    Raises:
-        ValueError: there is no such file, or it is no text in UTF-8.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ValueError(f"{file} cannot be read ({problem}); export it as CSV in UTF-8") from None
-    first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    columns = list(reader.fieldnames or [])
-    return columns, [{name: row[name] or "" for name in columns} for row in reader]
 
 
 def plain(name: str) -> str:
@@ -63,8 +49,8 @@ def upload(totals: Path, export: Path, of: dict[str, str]) -> tuple[str, list[st
     Raises:
         ValueError: one of the two files is not what it should be.
     """
-    columns, rows = read(export)
-    graded, students = read(totals)
+    columns, rows = read_csv(export)
+    graded, students = read_csv(totals)
     if graded[:1] != ["student"]:
         raise ValueError(f"{totals} is no totals.csv; grade the class first")
     canvas = "Student" in columns
@@ -103,7 +89,7 @@ def upload(totals: Path, export: Path, of: dict[str, str]) -> tuple[str, list[st
 
 def points_possible(grades: Path) -> dict[str, str]:
     """The most points an assignment gives, as grades.csv has them."""
-    _, rows = read(grades)
+    _, rows = read_csv(grades)
     return {row.get("assignment", ""): row.get("of", "") for row in rows}
 
 
