@@ -49,7 +49,11 @@ def processes(device: str | None = None) -> Iterator[str | None]:
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:  # all on this machine: they need no network
         for name in {"lo", "lo0"}.intersection(name for _, name in socket.if_nameindex()):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-    dist.init_process_group()  # gloo for the CPU, nccl for CUDA; torchrun has set where the others are
+    store, rank, world = next(dist.rendezvous("env://"))  # torchrun has set where the others are
+    fresh = dist.PrefixStore(
+        os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store
+    )  # without the addresses of the dead
+    dist.init_process_group(store=fresh, rank=rank, world_size=world)  # gloo for the CPU, nccl for CUDA
     try:
         yield device
     finally:
