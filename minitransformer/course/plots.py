@@ -141,7 +141,7 @@ def kept_by_method(curves: Mapping[str, Sequence[tuple[float, float, float]]], b
     return figure
 
 
-def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Figure:
+def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
     """Score over trained parameters (logarithmic), a panel a task; bars from the lowest to the highest seed.
 
     A hollow mark with an arrow is a run that was still learning when it ended.
@@ -149,7 +149,6 @@ def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Fi
     Args:
         rows: what `compare` returns: dictionaries with task, method, trained, score, score_min, score_max, score_base,
             metric and, in new ones, state.
-        front: draw the Pareto front too, through the methods that none with as few parameters beats.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure = new_figure(3.4 * len(tasks) + 1.2, 3.4)
@@ -169,10 +168,6 @@ def accuracy_over_parameters(rows: Sequence[Mapping], front: bool = False) -> Fi
                 place, tip = (row["trained"], row["score"]), (0, 14 if up else -14)
                 arrow = {"arrowstyle": "->", "color": method_style(row["method"])["color"]}
                 panel.annotate("", tip, place, textcoords="offset points", arrowprops={**arrow, "arrowstyle": "<-"})
-        if front:
-            best = pareto_front(mine)
-            x, y = [row["trained"] for row in best], [row["score"] for row in best]
-            panel.step(x, y, where="post", color="black", linestyle="--", linewidth=1, zorder=1, label="front")
         better = f"{mine[0]['metric']} ({'more' if up else 'less'} is better)"
         panel.set(title=task, xscale="log", xlabel="trained parameters", ylabel=better)
         panel.margins(x=0.15)
@@ -359,15 +354,6 @@ def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], lo
             ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
         )  # fmt: skip
     return figure
-
-
-def pareto_front(rows: Sequence[Mapping]) -> list[Mapping]:
-    """The rows that no row with as few trained parameters beats, by parameters; more score is better."""
-    front: list[Mapping] = []
-    for row in sorted(rows, key=lambda row: (row["trained"], -row["score"])):
-        if not front or row["score"] > front[-1]["score"]:
-            front.append(row)
-    return front
 
 
 def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
