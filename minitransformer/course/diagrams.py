@@ -381,6 +381,8 @@ def save_diagrams(folder: Path | None = None) -> Path:
     Raises:
         ValueError: no folder is given, and this is an installed copy, without the course's own; or it cannot be written.
     """
+    from minitransformer.course.method_map import map_figure  # it draws with the parts above
+
     if folder is None and not FIGURES.is_dir():
         raise ValueError("an installed copy keeps no figures; name a folder for them: figures FOLDER")
     folder = folder or FIGURES
@@ -390,6 +392,7 @@ def save_diagrams(folder: Path | None = None) -> Path:
         "bottleneck": adapter_diagram,
         "ladder": ladder_diagram,
         "steps": recorded_steps,
+        "map": map_figure,
     }
     for name, draw in diagrams.items():
         save(draw(), folder / f"{name}.png")
