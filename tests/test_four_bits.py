@@ -11,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import minitransformer as mt
+from minitransformer.course.rounding import moved_within_steps, rulers_of_blocks, sixteen_values
 from minitransformer.real import GPT2, GPT2Config, Llama, LlamaConfig, bytes_kept, from_four_bits, save_hf, to_four_bits
 from minitransformer.real.four_bits import FourBitLinear, NF4Linear, Q41Linear
 from minitransformer.real.gguf import GGUF, Q4_1, pack_q4_1, unpack
@@ -390,6 +391,42 @@ def test_packed_and_adapted_models_are_refused(llama):
         to_four_bits(llama)
     with pytest.raises(ValueError, match="attached already"):
         from_four_bits(mt.attach(llama, "lora"))
+
+
+# ---- the pictures of the lesson -----------------------------------------------------------------------------------------
+
+
+def ticks(panel):
+    """Where the upright lines of a panel stand."""
+    return torch.tensor([path.vertices[0][0] for lines in panel.collections for path in lines.get_paths()])
+
+
+def test_values_stand_under_the_weights_that_they_are_for():
+    even = torch.linspace(-1, 1, 16)
+    weights, *rows = sixteen_values(torch.tensor([[-1.0, 0.5], [0.5, 1.0]]), {"even": even, "NF4": NF4}).axes
+    assert sum(bar.get_height() for bar in weights.patches) == 4
+    assert [row.get_ylabel() for row in rows] == ["even", "NF4"]
+    for row, table in zip(rows, (even, NF4), strict=True):
+        assert_close(ticks(row).float(), table)
+
+
+def test_each_block_lies_on_its_own_ruler():
+    blocks = torch.randn(3, 32)
+    rulers = blocks.amin(dim=1, keepdim=True) + torch.rand(3, 1) * torch.arange(16)
+    [axes] = rulers_of_blocks(blocks, rulers).axes
+    assert_close(ticks(axes).float(), rulers.flatten())
+    for line, block, row in zip(axes.lines, blocks, range(3), strict=True):
+        assert line.get_xdata().tolist() == block.tolist() and set(line.get_ydata()) == {row}
+
+
+def test_reach_of_a_value_ends_halfway_to_the_next():
+    before, after = torch.tensor([0.0, 1.0, -1.0]), torch.tensor([0.01, 0.9, -0.8])
+    [axes] = moved_within_steps(before, after, NF4).axes
+    drawn = [line.get_ydata().tolist() for line in axes.lines]
+    assert drawn == [before.tolist(), after.tolist()]
+    ends = torch.tensor([path.vertices[0][1] for path in axes.collections[0].get_paths()]).float()
+    inside = torch.bucketize(after, ends) == nf4_codes(after[None], torch.ones(1, 1))[0]
+    assert len(ends) == 15 and inside.all()
 
 
 # ---- the library ------------------------------------------------------------------------------------------------------
