@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minitransformer.course.exercises import RELEASED, copy_number, notebooks_in, read_exercises, released
 from minitransformer.course.reading import match, read_assignment, read_cells
+from minitransformer.course.running import run, run_task
 
 TOY = read_assignment(notebook(**OPENED)["cells"], "toy")
 WRONG = {"add": "def add(a, b):\n    return a - b", "double": "half = 0.5\ndef double(a):\n    return half * a"}
@@ -74,6 +75,19 @@ def cut(made: dict, draw) -> dict:
     return made | {"cells": [*made["cells"][:at], *halves, *made["cells"][at + 1 :]]}
 
 
+def deleted(made: dict, draw) -> dict:
+    at = draw(st.integers(0, len(made["cells"]) - 1))
+    return made | {"cells": [*made["cells"][:at], *made["cells"][at + 1 :]]}
+
+
+def forgotten(made: dict, draw) -> dict:
+    """One cell without its id, or without its metadata."""
+    at = draw(st.integers(0, len(made["cells"]) - 1))
+    kept = {key: value for key, value in made["cells"][at].items() if key != "id"}
+    kept |= {"metadata": {}} if draw(st.booleans()) else {}
+    return made | {"cells": [*made["cells"][:at], kept, *made["cells"][at + 1 :]]}
+
+
 FILES = {
     "as it is": lambda text: text.encode(),
     "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
@@ -96,6 +110,40 @@ def test_no_sequence_of_edits_changes_what_is_found(answers, data):
         made = edit(made, data.draw)
     in_the_file = data.draw(st.sampled_from([name for name in FILES if name != "merge conflict" or "$x" in str(made)]))
     assert found(FILES[in_the_file](json.dumps(made))) == as_it_was
+
+
+def verdicts(content: bytes) -> dict[str, tuple[str, str]]:
+    """State and message of each task, run here: the answers of these tests do no harm."""
+    after_setup = {}
+    run(TOY.setup, "setup", after_setup)
+    judged = {}
+    for task, it in zip(TOY.tasks, match(TOY, read_cells(content)[0]).found, strict=True):
+        judged[it.task] = run_task(task, it.parts, dict(after_setup)) if it.state == "ready" else (it.state, it.message)
+    return judged
+
+
+HALF_WRONG = {
+    "add": WRONG["add"],
+    "double": "def twofold(a):\n    return 2 * a\n\n\ndef double(a):\n    return twofold(a)",
+}
+
+
+@given(data=st.data())
+@settings(max_examples=30)
+def test_no_sequence_of_edits_gives_or_takes_points_without_a_word(data):
+    made = notebook(**HALF_WRONG)
+    as_it_was = {"add": ("wrong", "add: the sum is wrong"), "double": ("done", ""), "Twice": ("done", "")}
+    edits = [copied, moved, extended, deleted, deleted, forgotten, stripped, unchecked, renamed]
+    for edit in [*data.draw(st.lists(st.sampled_from(edits), max_size=6)), *data.draw(st.sampled_from([[], [cut]]))]:
+        made = edit(made, data.draw) if made["cells"] else made
+    in_the_file = data.draw(st.sampled_from(["as it is", "byte order mark", "Windows", "format 4.2", "format 3"]))
+    text = "\n".join(it["source"] for it in made["cells"])
+    left = {task for task in as_it_was if f"def {task}(" in text or f"class {task}(" in text}
+    for task, (state, message) in verdicts(FILES[in_the_file](json.dumps(made))).items():
+        if (state, message) == as_it_was[task]:
+            continue
+        assert state == "missing" and f"no cell defines `{task}`; `python -m" in message, (task, state, message)
+        assert task not in left, f"{task} is there, and was not found"
 
 
 @pytest.mark.parametrize(
