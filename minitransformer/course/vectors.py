@@ -102,7 +102,7 @@ def thin_matrices(change: Tensor, r: int) -> Figure:
     for part, x in ((change, 0), (tall, at_tall), (flat, at_flat)):
         rows, columns = part.shape
         reach = 3 * part.std().item()
-        left.imshow(part, extent=(x, x + columns, rows, 0), cmap="RdBu_r", vmin=-reach, vmax=reach)
+        left.imshow(part.numpy(), extent=(x, x + columns, rows, 0), cmap="RdBu_r", vmin=-reach, vmax=reach)
         left.add_patch(plt.Rectangle((x, 0), columns, rows, fill=False, edgecolor=BASE, linewidth=0.8))
     for x, sign in ((d_in + gap / 2, "$\\approx$"), ((at_tall + r + at_flat) / 2, "$\\times$")):
         left.text(x, d_out / 2 if "approx" in sign else r / 2, sign, ha="center", va="center", fontsize=20)
@@ -114,7 +114,7 @@ def thin_matrices(change: Tensor, r: int) -> Figure:
     left.set(xlim=(-1, at_flat + d_in + 1), ylim=(d_out + 12, -2), aspect="equal")
     left.axis("off")
     colors = [STYLE["lora"][0] if n < r else BASE for n in range(len(S))]
-    right.bar(range(1, len(S) + 1), S, color=colors, width=0.8)
+    right.bar(range(1, len(S) + 1), S.tolist(), color=colors, width=0.8)
     right.annotate(f"kept: {r}", (r, S[r - 1]), (8, 8), textcoords="offset points", color=STYLE["lora"][0], fontsize=11)
     right.set(xlabel="direction, the strongest first", ylabel="singular value")
     return figure
