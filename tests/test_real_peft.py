@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +17,11 @@ from torch.testing import assert_close
 from transformers import LlamaForCausalLM
 
 import minitransformer as mt
+from minitransformer.course.agreement import logits_against
 from minitransformer.real import GPT2, export_peft, import_peft, save_hf
 from minitransformer.surgery import count_parameters, trainable_state_dict
+
+ROOT = Path(__file__).parents[1]
 
 
 def tokens():
@@ -278,3 +283,23 @@ def test_pickle_of_an_adapter_is_never_opened(adapter):
     (adapter / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     refused(adapter, r"adapter_model.bin is a pickle")
     refused(adapter / "nowhere", "cannot be read")
+
+
+# ---- lesson 19 --------------------------------------------------------------------------------------------------------
+
+
+def test_lesson_names_the_versions_that_are_tested():
+    lesson = json.loads((ROOT / "notebooks" / "19_ecosystem.ipynb").read_text(encoding="utf-8"))
+    tested = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").split()
+    named = re.findall(r"(?:transformers|peft)==[\d.]+", "".join(lesson["cells"][0]["source"]))
+    assert len(named) == 2 and set(named) <= set(tested)
+
+
+def test_picture_has_a_point_for_each_pair_of_logits():
+    ours, same, other = torch.randn(2, 3), torch.randn(2, 3), torch.randn(2, 3)
+    panels = logits_against(ours, {"same": same, "other": other}).axes
+    assert [panel.get_title() for panel in panels] == ["same", "other"]
+    for panel, theirs in zip(panels, (same, other), strict=True):
+        points = panel.lines[-1]
+        assert points.get_xdata().tolist() == ours.flatten().tolist()
+        assert points.get_ydata().tolist() == theirs.flatten().tolist()
