@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container,
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab real notebooks exercises handout site grade lint clean
+.PHONY: help compare test lab real notebooks exercises handout slides site grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -44,6 +44,9 @@ site: $(DEV) ## build the course as a site in build/site, from the stored notebo
 handout: $(DEV) ## write build/handout, the folder that students get
 	rm -rf build/handout
 	$(BIN)/python grading/handout.py
+
+slides: $(DEV) ## write build/slides: a lesson's guess, its pictures and what to remember, for teachers
+	$(BIN)/python grading/slides.py
 
 grade: $(DEV) ## grade a class: make grade SUBMISSIONS=folder [OPTIONS="--hidden folder"]
 	$(BIN)/python grading/grade.py "$(SUBMISSIONS)" $(OPTIONS)
