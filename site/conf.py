@@ -13,6 +13,7 @@ from minitransformer.course.claims import read_claims, wall
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from mistakes import page_of_mistakes, read_mistakes  # noqa: E402 - they lie beside this file
+from pictures import describe_pictures  # noqa: E402
 from playground import write_data  # noqa: E402
 
 project = "PEFT by hand"
@@ -30,12 +31,17 @@ include_patterns = [
     "CLAIMS.md",
     "minitransformer/recorded/README.md",
 ]
+exclude_patterns = ["site/book.md"]
+if tags.has("book"):  # noqa: F821 - Sphinx puts it here (see book.py)
+    root_doc = "site/book"
+    include_patterns = ["site/book.md", "site/mistakes.md", "notebooks/*.ipynb", "CLAIMS.md"]
+    include_patterns += [f"docs/{name}.md" for name in ("cheat_sheet", "experiment", "real", "extend", "glossary")]
+    exclude_patterns = []
 suppress_warnings = [
     "myst.xref_missing"
 ]  # a link to a file of code is text here; tests/test_docs.py follows every link
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_render_image_options = {"alt": "what the cell above draws"}
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -50,6 +56,12 @@ html_show_sourcelink = False
 html_copy_source = False
 
 
+epub_show_urls = "no"
+epub_exclude_files = [
+    f"{folder}/{name}" for folder in ("playground", "calculator") for name in ("index.html", "data.js")
+]
+
+
 def write_formula(writer, node: nodes.Element) -> None:
     """Write a formula as MathML, which browsers draw themselves: nothing is fetched, and no script runs."""
     block = isinstance(node, nodes.math_block)
@@ -58,13 +70,14 @@ def write_formula(writer, node: nodes.Element) -> None:
 
 
 def drop_directives(app, name: str, source: list[str]) -> None:
-    """Take from a lesson what is said to nbdev, not to a reader; say of a student's copy that it is Python."""
+    """Take from a lesson what is said to nbdev; give its pictures texts; say of a student's copy that it is Python."""
     if name.startswith(("notebooks/", "exercises/")):
         notebook = json.loads(source[0])
         notebook["metadata"].setdefault("language_info", {"name": "python", "pygments_lexer": "ipython3"})
         cells = [cell for cell in notebook["cells"] if "".join(cell["source"]).split(" ")[:2] != ["#|", "default_exp"]]
         for cell in cells:
             cell["source"] = [line for line in cell["source"] if not line.startswith("#| ")]
+        describe_pictures(cells)
         source[0] = json.dumps({**notebook, "cells": cells})
 
 

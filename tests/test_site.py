@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import Page, needs_chromium
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,3 +70,129 @@ def test_playground_is_there_with_its_numbers(site):
     assert (site / "playground" / "index.html").exists()
     assert "lora learn" in (site / "playground" / "data.js").read_text("utf-8")
     assert 'href="../playground/index.html"' in (site / "site" / "index.html").read_text("utf-8")
+
+
+# ---- for everyone: alt texts, keyboard, contrast, a phone ---------------------------------------------------------------
+
+PAGES = [
+    "site/index.html",
+    "notebooks/06_lora.html",
+    "exercises/06_lora/06_lora.html",
+    "docs/extend.html",
+    "docs/cheat_sheet.html",
+    "site/wall.html",
+    "site/mistakes.html",
+    "CLAIMS.html",
+    "playground/index.html",
+    "calculator/index.html",
+]
+each_page = pytest.mark.parametrize("address", PAGES)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    browser = Page(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.close()
+
+
+def test_every_picture_has_a_text_that_says_what_it_shows(site):
+    for file in site.rglob("*.html"):
+        pictures = re.findall(r"<img [^>]*>", file.read_text("utf-8"))
+        texts = [re.search(r'alt="([^"]*)"', picture) for picture in pictures]
+        assert [
+            picture for picture, alt in zip(pictures, texts, strict=True) if not alt or len(alt[1].split()) < 3
+        ] == []
+    lesson = (site / "notebooks" / "12_seven_billion.html").read_text("utf-8")
+    assert len(set(re.findall(r'<img [^>]*alt="([^"]*)"', lesson))) > 2  # its own, each
+
+
+@needs_chromium
+@each_page
+def test_page_asks_for_nothing_elsewhere_and_does_not_complain(site, page, address):
+    page.open((site / address).as_uri())
+    assert {request.split(":")[0] for request in page.requests()} <= {"file", "data"}
+    assert page.complaints() == []
+
+
+@needs_chromium
+def test_search_in_the_browser_finds_dora(site, page):
+    page.open((site / "search.html").as_uri() + "?q=DoRA")
+    found = """new Promise((resolve) => { const look = () => {
+        const links = [...document.querySelectorAll("#search-results li a")].map((link) => link.href);
+        links.length ? resolve(links) : setTimeout(look, 100);
+    }; look(); })"""
+    assert any("notebooks/07_dora.html" in link for link in page.ask(found))
+
+
+# Texts whose contrast with what is behind them is too small by WCAG 2, level AA; large ones may have less.
+FAINT = """(() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (rgb) => {
+        const [r, g, b] = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const over = (front, back) => front.slice(0, 3).map((v, i) => v * (front[3] ?? 1) + back[i] * (1 - (front[3] ?? 1)));
+    const behind = (element) => {
+        if (!element) return matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0] : [255, 255, 255];
+        const own = channels(getComputedStyle(element).backgroundColor);
+        return (own[3] ?? 1) === 1 ? own.slice(0, 3) : over(own, behind(element.parentElement));
+    };
+    const faint = new Map();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        const style = getComputedStyle(element);
+        const shown = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+        if (!walker.currentNode.data.trim() || !shown || element.closest("script, style, noscript, :disabled")) continue;
+        const back = behind(element);
+        const [a, b] = [light(over(channels(style.color), back)), light(back)].sort((x, y) => x - y);
+        const size = parseFloat(style.fontSize);
+        const needed = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+        const ratio = (b + 0.05) / (a + 0.05);
+        const kind = `${element.tagName}.${element.className} ${style.color} on ${back.map(Math.round)}`;
+        if (ratio < needed) faint.set(kind, `${ratio.toFixed(2)} ${walker.currentNode.data.trim().slice(0, 30)}`);
+    }
+    return [...faint].map(([kind, found]) => `${kind}: ${found}`);
+})()"""
+
+
+@needs_chromium
+@each_page
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_texts_stand_out_from_what_is_behind_them(site, page, address, dark):
+    page.open((site / address).as_uri(), dark=dark)
+    assert page.ask(FAINT) == []
+
+
+@needs_chromium
+@each_page
+def test_page_fits_a_phone(site, page, address):
+    page.open((site / address).as_uri(), width=390)
+    assert page.ask("document.documentElement.scrollWidth") <= 390
+
+
+# What can be used on a page: links, buttons, fields, what opens. In a group of radio buttons one is enough.
+USABLE = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary")]
+    .filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.disabled)"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("address", ["site/wall.html", "playground/index.html", "calculator/index.html"])
+def test_everything_that_can_be_used_is_reached_by_the_keyboard(site, page, address):
+    page.open((site / address).as_uri())
+    number = page.ask(f"(window.usable = {USABLE}, window.reached = new Set(), usable.length)")
+    for _ in range(number + 3):
+        page.press("Tab", 9)
+        page.ask("void reached.add(document.activeElement)")
+    missed = "usable.filter((element) => !reached.has(element)).map((element) => element.outerHTML.slice(0, 100))"
+    assert page.ask(missed) == []
+    assert number > 10
+
+
+@needs_chromium
+@pytest.mark.parametrize("address", ["playground/index.html", "calculator/index.html"])
+def test_every_field_has_a_label(site, page, address):
+    page.open((site / address).as_uri())
+    unnamed = "[...document.querySelectorAll('input, select')].filter((field) => !field.labels.length && !field.ariaLabel).length"
+    assert page.ask(unnamed) == 0

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+BLACK_ABOVE = 0.18  # the luminance of a cell above which black letters stand out more than white ones (WCAG 2)
+
 
 def score_frame(rows: Mapping[str, Mapping[str, float]], new: str | None = None, digits: int = 2) -> Styler:
     """Scores from 0 to 1 as a coloured table.
@@ -15,7 +17,8 @@ def score_frame(rows: Mapping[str, Mapping[str, float]], new: str | None = None,
         digits: behind the point.
     """
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    styled = frame.style.format(f"{{:.{digits}f}}", na_rep="").background_gradient(cmap="YlGn", vmin=0, vmax=1)
+    styled = frame.style.format(f"{{:.{digits}f}}", na_rep="")
+    styled = styled.background_gradient(cmap="YlGn", vmin=0, vmax=1, text_color_threshold=BLACK_ABOVE)
     styled = styled.map(lambda score: "background-color: transparent" if pd.isna(score) else "")
     return styled.apply(lambda row: ["font-weight: bold" if row.name == new else ""] * len(row), axis=1)
 
