@@ -124,7 +124,9 @@ def test_bf16_is_near_and_leaves_weights_and_gradients_in_32_bits(make, batch, k
 def test_32_bits_beside_a_base_in_16_get_the_gradients_of_that_base_in_32(make, batch, kind, name, dtype, tolerance):
     model = make(kind, name, dtype)
     wanted = by_hand(copy.deepcopy(model).float(), *batch)
+    loss, _ = by_hand(copy.deepcopy(model), *batch)
     found = loss_and_gradients(model, *batch, gradient_accumulation_steps=2)
+    assert found[0] == pytest.approx(loss, rel=1e-5)  # of logits in 16 bits, but itself in 32
     ours, theirs = (torch.cat([gradient.flatten() for gradient in grads.values()]) for grads in (found[1], wanted[1]))
     assert ours.dtype == torch.float32
     assert (ours - theirs).norm() < tolerance * theirs.norm()
