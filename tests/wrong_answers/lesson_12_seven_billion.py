@@ -99,7 +99,7 @@ def prompt_to_prefix(model, prompt):
         layers.append(torch.cat([block.attn.merge_heads(k), block.attn.v_proj(h)]))
     return torch.stack(layers)
 """,
-        "reads the prompt itself",
+        "what the first has made",
     ),
     Wrong(
         "prompt_to_prefix",
@@ -121,7 +121,7 @@ def prompt_to_prefix(model, prompt):
         "rotated twice",
         "(block.attn.memory.k, block.attn.memory.v)",
         "(rotate(block.attn.memory.k, 0, model.config.rope_base), block.attn.memory.v)",
-        "rotated twice",
+        "rotated once",
     ),
     Wrong(
         "prompt_to_prefix", "reverse", "return torch.stack(layers)", "return torch.stack(layers[::-1])", "reverse order"
@@ -131,7 +131,7 @@ def prompt_to_prefix(model, prompt):
         "single precision",
         "return torch.stack(layers)",
         "return torch.stack(layers).float()",
-        "is float32",
+        "what was given is of",
     ),
     Wrong(
         "prompt_to_prefix",
@@ -142,7 +142,7 @@ def prompt_to_prefix(model, prompt):
     ),
     Wrong("prompt_to_prefix", "a list", "return torch.stack(layers)", "return layers", "return a tensor"),
     Wrong("prompt_to_prefix", "two layers", "in model.blocks:", "in model.blocks[:1]:", "is of shape"),
-    Wrong("prompt_to_prefix", "values twice", "torch.stack([k, v])", "torch.stack([k, k])", "the keys again"),
+    Wrong("prompt_to_prefix", "values twice", "torch.stack([k, v])", "torch.stack([k, k])", "what the model says"),
     Wrong(
         "prompt_to_prefix",
         "tokens of the library",
@@ -277,7 +277,14 @@ def prompt_to_prefix(model, prompt):
         "the output kept",
         None,
         again("        return block(x)\n", "        ctx.y = block(x)\n        return ctx.y + 0\n"),
-        "ctx holds a tensor",
+        "besides the input",
+    ),
+    Wrong(
+        "recomputed",
+        "the output kept in a list",
+        None,
+        again("        return block(x)\n", "        ctx.kept = [block(x)]\n        return ctx.kept[0] + 0\n"),
+        "besides the input",
     ),
     Wrong(
         "recomputed",
@@ -373,6 +380,17 @@ def prompt_to_prefix(model, prompt):
         "k = torch.cat([memory_k, k], dim=2)",
         "return attn.o_proj(attn.merge_heads(attention(q, k.repeat_interleave(attn.sharing, dim=1), attn.split_heads(attn.v_proj(x)).repeat_interleave(attn.sharing, dim=1))))",
         "nobody sees the memory",
+    ),
+    Wrong(
+        "mended_read_on",
+        "the model, remembering",
+        None,
+        """def mended_read_on(attn, x, memory_k, memory_v):
+    with remembering(attn):
+        attn.memory.k, attn.memory.v = memory_k, memory_v
+        return attn(x)
+""",
+        "does the work here",
     ),
     Wrong(
         "mended_read_on",

@@ -41,7 +41,7 @@ WRONG = [
         "text before the prompt",
         "[filling, virtual, real]",
         "[filling, real, virtual]",
-        "is not right",
+        "text stands before",
     ),
     Wrong("fill_in_front", "text at position 0", "start=p)[0]", "start=0)[0]", "begin at 0"),
     Wrong(
