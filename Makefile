@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)  # in a container,
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab real notebooks exercises handout slides site grade lint clean
+.PHONY: help compare test lab real notebooks exercises handout slides site book grade lint clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -40,6 +40,9 @@ exercises: $(DEV) ## make the students' copies from solutions/ (overwrites exerc
 
 site: $(DEV) ## build the course as a site in build/site, from the stored notebooks
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -c site . build/site
+
+book: $(DEV) ## write the course as one PDF and one EPUB into build/book (the PDF needs Chromium or Chrome)
+	$(BIN)/python site/book.py
 
 handout: $(DEV) ## write build/handout, the folder that students get
 	rm -rf build/handout

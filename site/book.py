@@ -1,0 +1,59 @@
+"""The course as one PDF and one EPUB: `make book`. Sphinx writes the text, a Chromium on this machine prints it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "build" / "book"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+
+
+def sphinx(builder: str, *options: str) -> Path:
+    """Let Sphinx build the book in one of its formats; return the folder."""
+    out = OUT / builder
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-t", "book", "-b", builder, "-c", "site"]
+    doctrees = str(OUT / "doctrees" / builder)  # not beside what an EPUB packs
+    subprocess.run([*command, "-d", doctrees, *options, ".", str(out)], cwd=ROOT, check=True)
+    return out
+
+
+def write_epub() -> Path:
+    """The EPUB."""
+    [made] = sphinx("epub").glob("*.epub")
+    return Path(shutil.copy(made, OUT / "peft-by-hand.epub"))
+
+
+def write_pdf(browser: str) -> Path:
+    """The PDF: one long page, printed, with what a reader of the site would open to see."""
+    folder = sphinx("singlehtml", "-D", "html_theme=basic", "-D", "html_css_files=course.css,book.css")
+    text = (folder / "site" / "book.html").read_text(encoding="utf-8")
+    page = folder / "book.html"  # beside its pictures and styles, as Sphinx means it to be
+    page.write_text(text.replace("<details>", "<details open>"), encoding="utf-8")
+    pdf = OUT / "peft-by-hand.pdf"
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-pdf-header-footer",
+        f"--print-to-pdf={pdf}",
+    ]
+    subprocess.run([*command, "--generate-pdf-document-outline", page.as_uri()], check=True, capture_output=True)
+    return pdf
+
+
+def main() -> int:
+    """Write both, and say where they are."""
+    print(f"written to {write_epub()}")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print("no PDF: that needs Chromium or Chrome, which prints it; install one, and run this again")
+        return 1
+    print(f"written to {write_pdf(browser)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
