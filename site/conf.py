@@ -13,6 +13,7 @@ from minitransformer.course.claims import read_claims, wall
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from mistakes import page_of_mistakes, read_mistakes  # noqa: E402 - they lie beside this file
+from online import add_links, public_address  # noqa: E402
 from pictures import describe_pictures  # noqa: E402
 from playground import write_data  # noqa: E402
 
@@ -78,6 +79,7 @@ def drop_directives(app, name: str, source: list[str]) -> None:
         for cell in cells:
             cell["source"] = [line for line in cell["source"] if not line.startswith("#| ")]
         describe_pictures(cells)
+        add_links(cells, name, public_address())
         source[0] = json.dumps({**notebook, "cells": cells})
 
 

@@ -1,0 +1,77 @@
+"""Opening a lesson elsewhere: links once there is an address, and what a release and Binder are made of."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import minitransformer as mt
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("online", ROOT / "site" / "online.py")
+online = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(online)
+
+ADDRESS = "https://github.com/someone/peft-by-hand"
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        (f'repository-code: "{ADDRESS}"', ADDRESS),
+        (f"repository-code: {ADDRESS}", ADDRESS),
+        (f'# repository-code: "{ADDRESS}"', None),
+        ("", None),
+    ],
+)
+def test_address_is_read_where_the_citation_names_it(tmp_path, line, address):
+    file = tmp_path / "CITATION.cff"
+    file.write_text(f"title: x\n{line}\n", encoding="utf-8")
+    assert online.public_address(file) == address
+
+
+def test_lesson_gets_links_behind_its_first_text_and_none_without_an_address():
+    cells = json.loads((ROOT / "notebooks" / "06_lora.ipynb").read_text(encoding="utf-8"))["cells"]
+    before = len(cells)
+    online.add_links(cells, "notebooks/06_lora", None)
+    assert len(cells) == before
+    online.add_links(cells, "notebooks/06_lora", ADDRESS)
+    [at] = [i for i, cell in enumerate(cells) if "colab" in "".join(cell["source"])]
+    assert "".join(cells[at - 1]["source"]).startswith("# 06 LoRA")
+    assert "/github/someone/peft-by-hand/blob/main/notebooks/06_lora.ipynb)" in cells[at]["source"][0]
+    assert "/gh/someone/peft-by-hand/main?labpath=notebooks%2F06_lora.ipynb)" in cells[at]["source"][0]
+    assert f"%pip install git+{ADDRESS}" in cells[at]["source"][0]
+
+
+def test_no_other_file_names_an_address():
+    files = [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *(ROOT / "docs").glob("*.md"), *(ROOT / "site").glob("*.*")]
+    assert [file.name for file in files if "OWNER/peft" in file.read_text("utf-8", "ignore")] == [
+        "online.py"
+    ]  # as it looks
+
+
+def test_release_is_of_the_version_that_the_citation_and_the_changelog_name():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == mt.__version__
+    assert f"## {mt.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda file: file.stem)
+def test_workflow_can_be_read_and_its_commands_name_files_that_exist(file):
+    workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    commands = " ".join(step.get("run", "") for step in steps)
+    named = re.findall(r"(?:-r|-c|python) ([\w./-]+(?:\.txt|\.py)|site)\b", commands)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_binder_takes_a_tested_python_and_the_students_packages():
+    version = (ROOT / ".binder/runtime.txt").read_text(encoding="utf-8").strip()
+    matrix = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    assert f'"{version.removeprefix("python-")}"' in matrix
+    [line] = [line for line in (ROOT / ".binder/requirements.txt").read_text().splitlines() if line[0] != "#"]
+    assert (ROOT / ".binder" / line.removeprefix("-r ")).resolve() == ROOT / "requirements.txt"
