@@ -15,6 +15,8 @@ def sphinx(builder: str, *options: str) -> Path:
     out = OUT / builder
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-t", "book", "-b", builder, "-c", "site"]
     doctrees = str(OUT / "doctrees" / builder)  # not beside what an EPUB packs
+    for old in (out, doctrees):
+        shutil.rmtree(old, ignore_errors=True)
     subprocess.run([*command, "-d", doctrees, *options, ".", str(out)], cwd=ROOT, check=True)
     return out
 

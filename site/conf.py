@@ -58,6 +58,7 @@ html_copy_source = False
 
 
 epub_show_urls = "no"
+epub_css_files = ["book.css"]
 epub_exclude_files = [
     f"{folder}/{name}" for folder in ("playground", "calculator") for name in ("index.html", "data.js")
 ]
@@ -70,6 +71,13 @@ def write_formula(writer, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
+def close_tags(cells: list[dict]) -> None:
+    """Write the tables in stored outputs as XML: an EPUB must be read by strict readers, which know no &nbsp; either."""
+    for data in (output.get("data", {}) for cell in cells for output in cell.get("outputs", [])):
+        if "text/html" in data:
+            data["text/html"] = "".join(data["text/html"]).replace("&nbsp;", "&#160;").replace("<br>", "<br/>")
+
+
 def drop_directives(app, name: str, source: list[str]) -> None:
     """Take from a lesson what is said to nbdev; give its pictures texts; say of a student's copy that it is Python."""
     if name.startswith(("notebooks/", "exercises/")):
@@ -80,6 +88,7 @@ def drop_directives(app, name: str, source: list[str]) -> None:
             cell["source"] = [line for line in cell["source"] if not line.startswith("#| ")]
         describe_pictures(cells)
         add_links(cells, name, public_address())
+        close_tags(cells)
         source[0] = json.dumps({**notebook, "cells": cells})
 
 
