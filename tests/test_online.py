@@ -75,3 +75,17 @@ def test_binder_takes_a_tested_python_and_the_students_packages():
     assert f'"{version.removeprefix("python-")}"' in matrix
     [line] = [line for line in (ROOT / ".binder/requirements.txt").read_text().splitlines() if line[0] != "#"]
     assert (ROOT / ".binder" / line.removeprefix("-r ")).resolve() == ROOT / "requirements.txt"
+
+
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_lesson_says_before_its_first_import_what_to_run_where_nothing_is_installed(lesson):
+    cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "Does the first cell not run? `make lab`" in first
+    assert "`%pip install ..`" in first
+    assert (lesson.parent / ".." / "pyproject.toml").exists()
+    at = next(i for i, cell in enumerate(cells) if "import" in "".join(cell["source"]))
+    assert any(cell["cell_type"] == "markdown" for cell in cells[:at])
