@@ -63,7 +63,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     The last query stands beside the last key, so query i of T sees the first S - T + i + 1 of S keys. With more keys
     than queries, the extra keys come first and every query sees them: a cache of past tokens, for example. With as
-    many keys as queries, PyTorch's fused kernel computes the same faster. It serves that case alone, because its
+    many keys as queries, or one query, PyTorch's fused kernel computes the same faster. It serves no other case, for its
     own `is_causal` lines queries and keys up at the start: extra keys would push real context out of sight.
 
     Args:
@@ -80,8 +80,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T, S = q.size(-2), k.size(-2)
     if S < T:
         raise ValueError(f"attention: {T} queries need at least {T} keys, not {S}")
-    if S == T:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    if S == T or T == 1:  # a single query, the last, sees every key
+        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
     hidden = torch.ones(T, S, dtype=torch.bool, device=q.device).triu(S - T + 1)  # (T, S)
     mask = torch.zeros(T, S, dtype=q.dtype, device=q.device).masked_fill(hidden, -math.inf)  # (T, S)
     scores = q / math.sqrt(q.size(-1)) @ k.transpose(-2, -1) + mask  # (B, n_head, T, S)
