@@ -143,10 +143,8 @@ class LlamaAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
         start = 0 if self.memory is None else len(self.memory)
-        q = self.split_heads(self.q_proj(x))  # (B, n_head, T, h)
-        k = self.split_heads(self.k_proj(x))  # (B, n_kv_head, T, h)
-        turned = rotate(torch.cat([q, k], dim=1), start, self.rope_base)  # (B, n_head + n_kv_head, T, h): both alike
-        q, k = turned.split([q.size(1), k.size(1)], dim=1)
+        q = rotate(self.split_heads(self.q_proj(x)), start, self.rope_base)  # (B, n_head, T, h)
+        k = rotate(self.split_heads(self.k_proj(x)), start, self.rope_base)  # (B, n_kv_head, T, h)
         v = self.split_heads(self.v_proj(x))  # (B, n_kv_head, T, h)
         if self.memory is not None:
             k, v = self.memory.extend(k, v)  # (B, n_kv_head, S, h): what was read before comes first
