@@ -48,7 +48,11 @@ def named(arm: Arm) -> str:
     """An arm in words: "lora", "lora rank 8 alpha 8"."""
     if isinstance(arm, str):
         return arm
-    settings = {name: value for name, value in arm.items() if name != "method"}
+    settings = {
+        name: " and ".join(value) if isinstance(value, list) else value
+        for name, value in arm.items()
+        if name != "method"
+    }
     return " ".join([arm["method"], *(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())])
 
 
