@@ -145,6 +145,14 @@ WRONG = {
         "",
     ),
     "counts the middle once": (RANDOM, "sum(rank + rank *", "sum(rank *", "count", "is left out"),
+    "counts a block too much": (
+        RANDOM,
+        "config.n_layer * sum",
+        "(1 + config.n_layer) * sum",
+        "count",
+        "does not train",
+    ),
+    "a name that a config has not": (RANDOM, "config.n_layer * sum", "config.depth * sum", "count", "n_head, n_embd"),
     "counts 4 d": (
         RANDOM,
         "matrix_shape(config, name)[1]",
@@ -263,6 +271,33 @@ WRONG = {
     "no config": (VIRTUAL, "        self.config = replace", "        config = replace", "positions", "as its `config`"),
     "fills the block": (VIRTUAL, "    check_room(model.config, num_virtual_tokens)\n", "", "settings", "num_virtual"),
 }
+SHIFT = """
+from torch import nn, zeros
+from minitransformer.method import Method
+from minitransformer.surgery import Attached, beside, check_plain, freeze, linear_layer, merge_modules, replace_modules
+
+
+class Shift(Attached):
+    def __init__(self, base):
+        super().__init__(base)
+        self.shift = nn.Parameter(zeros(base.out_features, **beside(base.weight)))
+
+    def forward(self, x):
+        return self.base(x) + self.shift.to(x.dtype)
+
+    def merged(self):
+        return linear_layer(self.base.weight, (self.base.bias - self.shift).to(self.base.weight.dtype))
+
+
+def attach(model):
+    check_plain(model)
+    freeze(model)
+    replace_modules(model, ["k_proj"], Shift)
+    return model
+
+
+METHOD = Method("shift", attach, lambda config: config.n_layer * config.n_embd, learning_rate=1e-2, fold=merge_modules)
+"""
 TWICE = '''
 class ForEver(dict):
     """Keeps a tensor for ever, copies or not."""
@@ -306,6 +341,22 @@ def test_wrong_method_is_named(wrong, tmp_path):
     assert finding.state == "BROKEN", finding
     assert words in finding.found + finding.probably
     assert finding.probably and ("mine.py, line" in finding.look or "Method" in finding.look)
+
+
+def test_a_bias_on_the_keys_is_told_from_one_that_is_never_added(tmp_path):
+    finding = check(method_of(SHIFT, tmp_path), "gradients")["gradients"]
+    assert finding.state == "BROKEN" and "softmax" in finding.probably
+
+
+def test_wrong_merge_leads_to_the_module_and_not_to_the_function_that_calls_it(tmp_path):
+    finding = check(method_of(SHIFT.replace("k_proj", "v_proj"), tmp_path), "merge")["merge"]
+    assert finding.state == "BROKEN" and finding.look.startswith("merged of Shift (mine.py, line")
+
+
+def test_of_several_broken_promises_the_first_is_named():
+    broken = [verify.Finding(name, "", "BROKEN", "") for name in ("frozen", "count")]
+    assert "begin with 'frozen'" in verify.Report("mine", "", tuple(broken)).verdict
+    assert "begin" not in verify.Report("mine", "", tuple(broken[:1])).verdict
 
 
 # ---- files ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minitransformer.experiments.own import place_of
 from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import added_modules, trainable_state_dict
+from minitransformer.surgery import added_modules, merge_modules, trainable_state_dict
 from minitransformer.train import train
 
 SMALL = GPTConfig(vocab_size=10, block_size=64, n_layer=2, n_head=2, n_embd=8, n_inner=20)
@@ -97,12 +97,13 @@ class Bench:
 
     def place(self, look: str) -> str:
         """Where a part of the method is written."""
-        if look in PARTS:
+        own = look == "merge" and self.method.fold is merge_modules  # which only calls `merged` of the modules
+        if look in PARTS and not own:
             return f"{look}: {place_of(getattr(self.method, PARTS[look]))}"
         try:
             adapted = self.attach()
             first = next(iter(added_modules(adapted)), "")
-            return f"forward of {place_of(type(adapted.get_submodule(first)))}"
+            return f"{'merged' if own else 'forward'} of {place_of(type(adapted.get_submodule(first)))}"
         except Exception:  # what was attached cannot be looked at
             return f"attach: {place_of(self.method.build)}"
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def known(method: Method) -> Iterator[None]:
 def explain(error: BaseException, file: Path | None = None) -> str:
     """An error in one line, with the place in the file, or else the last place, that it passed through."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, AttributeError) and is_dataclass(error.obj):  # a config: say what there is
+        said += f"; it has {', '.join(field.name for field in fields(error.obj))}"
     said = " ".join(said.split())[:300]
     if isinstance(error, SyntaxError):  # names its line itself
         return said

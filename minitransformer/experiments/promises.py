@@ -202,7 +202,12 @@ def gradients(bench: Bench) -> str:
                 f"the gradient of {name!r} is not finite", "a division by zero, or the root of zero", "forward"
             )
     if apart(logits_of(adapted), before) < 1e-3:
-        raise Broken("random numbers in all that trains leave the logits as they were", "it is never added", "forward")
+        raise Broken(
+            "random numbers in all that trains leave the logits as they were",
+            "it is never added, or what follows cancels it: a softmax does not see one number added to all its scores (a "
+            "bias on the keys), nor a norm a scale before it",
+            "forward",
+        )
     fresh = bench.attach()
     start = {name: tensor.clone() for name, tensor in trainable_state_dict(fresh).items()}
     bench.steps(fresh)
@@ -292,7 +297,8 @@ def hold_count(bench: Bench, config: GPTConfig, adapted: nn.Module, settings: Ma
         cause = (
             "it holds for n_inner = 4 n_embd: write config.n_inner (or matrix_shape) in the place of 4 * n_embd"
             if holds and config.n_inner != 4 * config.n_embd
-            else "a bias, a layer, or a setting is left out; trainable_state_dict(adapted) lists the shapes"
+            else f"a bias, a layer, or a setting is {'left out' if said < trains else 'counted that does not train'}; "
+            "trainable_state_dict(adapted) lists the shapes"
         )
         raise Broken(f"count says {said:,}, and {trains:,} train, with {dims}{named}", cause, "count")
     return said

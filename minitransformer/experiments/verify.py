@@ -77,9 +77,9 @@ class Report:
         """The result in a line."""
         whole = {state: sum(finding.state == state for finding in self.findings) for state in COLORS}
         counts = ", ".join(f"{n} {state.lower()}" for state, n in whole.items() if n)
-        return (
-            f"{self.method or self.source}: {'every promise is kept' if self.kept else 'not yet a method'} ({counts})"
-        )
+        found = "every promise is kept" if self.kept else "not yet a method"
+        first = f"; begin with {self.broken[0]!r}: others may come from it" if len(self.broken) > 1 else ""
+        return f"{self.method or self.source}: {found} ({counts}){first}"
 
     def as_json(self) -> str:
         """The report for other programs."""
