@@ -350,7 +350,7 @@ def test_a_bias_on_the_keys_is_told_from_one_that_is_never_added(tmp_path):
 
 def test_wrong_merge_leads_to_the_module_and_not_to_the_function_that_calls_it(tmp_path):
     finding = check(method_of(SHIFT.replace("k_proj", "v_proj"), tmp_path), "merge")["merge"]
-    assert finding.state == "BROKEN" and finding.look.startswith("merged of Shift (mine.py, line")
+    assert finding.state == "BROKEN" and finding.look.startswith("merge: Shift.merged (mine.py, line")
 
 
 def test_of_several_broken_promises_the_first_is_named():

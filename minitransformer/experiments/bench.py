@@ -103,7 +103,8 @@ class Bench:
         try:
             adapted = self.attach()
             first = next(iter(added_modules(adapted)), "")
-            return f"{'merged' if own else 'forward'} of {place_of(type(adapted.get_submodule(first)))}"
+            kind = type(adapted.get_submodule(first))
+            return f"{look}: {place_of(getattr(kind, 'merged' if own else look, kind))}"
         except Exception:  # what was attached cannot be looked at
             return f"attach: {place_of(self.method.build)}"
 
