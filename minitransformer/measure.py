@@ -14,7 +14,7 @@ def fastest_seconds(
     calls: list[Callable[[], object]],
     repeats: int,
     device: torch.device,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> list[float]:
     """The shortest time of each call in seconds, taken in turns. What else the machine does can only add to a time.
 
@@ -22,8 +22,10 @@ def fastest_seconds(
         calls: what to measure.
         repeats: measured rounds, each call once in each.
         device: that the calls run on.
-        clock: `time.process_time` counts the CPU's work for this process alone, for a machine with much else to do.
+        clock: in seconds; None: the wall's. `time.process_time` counts the CPU's work for this process alone, for a
+            machine with much else to do.
     """
+    clock = clock or time.perf_counter
     wait = {"cuda": lambda: torch.cuda.synchronize(device), "mps": torch.mps.synchronize}.get(device.type, lambda: None)
     times: list[list[float]] = [[] for _ in calls]
     for repeat in range(repeats + 2):  # the first two rounds warm up
