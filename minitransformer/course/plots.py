@@ -184,7 +184,7 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
 def count_axis(panel: Axes) -> None:
     """Write counts on a logarithmic axis in words as short as 3k and 1M, few enough never to run into each other."""
     low, high = panel.get_xlim()
-    subs = (1.0, 3.0) if high < 3e3 * low else (1.0,)
+    subs = (1.0, 3.0) if high < 3e2 * low else (1.0,)
     panel.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.minorticks_off()
