@@ -411,7 +411,8 @@ def by_calculation(*others: FunctionType) -> Iterator[None]:
         yield
 
 
-PRODUCTS = {"linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "tensordot", "inner"}
+PRODUCTS = {"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "einsum",
+            "tensordot", "inner", "linalg_multi_dot"}  # fmt: skip
 
 
 class Work(TorchFunctionMode):

@@ -155,4 +155,19 @@ def recomputed(block, x):
     return attn.o_proj(attn.merge_heads(y))
 """,
     ),
+    Right(
+        "lora_gradients",
+        "W copied",
+        "G @ W + of_a @ A",
+        "G @ W.T.contiguous().T.clone() + of_a @ A",
+    ),
+    Right(
+        "lora_gradients",
+        "einsum of three",
+        None,
+        """def lora_gradients(x, G, W, A, B, s):
+    of_x = torch.einsum("...o,oi->...i", G, W) + s * torch.einsum("...o,or,ri->...i", G, B, A)
+    return of_x, s * torch.einsum("...o,or,...i->ri", G, B, x), s * torch.einsum("...o,...i,ri->or", G, x, A)
+""",
+    ),
 ]

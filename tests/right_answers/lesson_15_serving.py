@@ -172,4 +172,22 @@ def mended_merge(model):
         "    merged.steps = nn.ModuleList(made[id(step)] for step in merged.steps)\n",
         "    for i, step in enumerate(list(merged.steps)):\n        merged.steps[i] = made[id(step)]\n",
     ),
+    Right(
+        "answer_each",
+        "tokens as columns",
+        "s * x[rows] @ A.T @ B.T)",
+        "(s * B @ (A @ x[rows].T)).T)",
+    ),
+    Right(
+        "answer_each",
+        "einsum of three",
+        "s * x[rows] @ A.T @ B.T)",
+        's * torch.einsum("ni,ri,or->no", x[rows], A, B))',
+    ),
+    Right(
+        "answer_each",
+        "one token as a vector",
+        "(choice == k).nonzero().flatten()  # (n,): none for a LoRA that nobody wants\n        if len(rows):\n            y = y.index_add(0, rows, s * x[rows] @ A.T @ B.T)",
+        "(choice == k).nonzero().squeeze()\n        if rows.numel():\n            y[rows] = y[rows] + s * (x[rows] @ A.T) @ B.T",
+    ),
 ]

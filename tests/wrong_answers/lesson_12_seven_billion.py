@@ -443,4 +443,52 @@ def mended_read_on(attn, x, memory_k, memory_v):
         "heads.repeat_interleave(2, dim=1)",
         "shapes do not fit",
     ),
+    Wrong(
+        "lora_gradients",
+        "the gradient of W formed, in a batch",
+        None,
+        """def lora_gradients(x, G, W, A, B, s):
+    X, H = x.reshape(1, -1, x.size(-1)), G.reshape(1, -1, G.size(-1))
+    of_W = H.mT @ X
+    return G @ W + s * G @ B @ A, s * (B.T @ of_W)[0], s * (of_W @ A.T)[0]
+""",
+        "d_out by d_in was formed",
+    ),
+    Wrong(
+        "lora_gradients",
+        "the product formed, in a batch",
+        "G @ W + of_a @ A",
+        "G @ W + (s * G[None] @ (B[None] @ A[None]))[0]",
+        "d_out by d_in was formed",
+    ),
+    Wrong(
+        "lora_gradients",
+        "single precision",
+        "of_a = s * G @ B",
+        "of_a = (s * G @ B).float().to(x.dtype)",
+        "nearly right",
+    ),
+    Wrong(
+        "recomputed",
+        "the input kept in single precision",
+        None,
+        again("ctx.save_for_backward(x)", "ctx.save_for_backward(x.float())").replace(
+            "x.detach()", "x.detach().to(g.dtype)"
+        ),
+        "nearly right",
+    ),
+    Wrong(
+        "recomputed",
+        "an output of single precision",
+        None,
+        again("        return block(x)", "        return block(x).float().to(x.dtype)"),
+        "nearly right",
+    ),
+    Wrong(
+        "recomputed",
+        "gradients of single precision",
+        None,
+        again("(x,) = ctx.saved_tensors", "g, (x,) = g.float().to(g.dtype), ctx.saved_tensors"),
+        "nearly right",
+    ),
 ]

@@ -435,4 +435,107 @@ WRONG = [
         "copy.copy(model)\n    merged._modules = dict(model._modules)",
         "shares",
     ),
+    Wrong(
+        "fill_in_front",
+        "zero taken for filling",
+        "is_real = columns >= S - torch.tensor(lengths)[:, None, None, None]",
+        "is_real = (torch.stack(rows) != 0).any(dim=-1)[:, None, None]",
+        "does not see all before it",
+    ),
+    Wrong(
+        "following_lora",
+        "returns nothing when it merges",
+        "return super().train(mode)  #",
+        "super().train(mode)\n        return self if mode else None  #",
+        "train(False) returns self",
+    ),
+    Wrong(
+        "following_lora",
+        "merged in single precision",
+        "self.scaling * self.lora_B @ self.lora_A\n",
+        "(self.scaling * self.lora_B.float() @ self.lora_A.float())\n",
+        "nearly right",
+    ),
+    Wrong(
+        "following_lora",
+        "a path of single precision",
+        "self.scaling * x @ self.lora_A.T @ self.lora_B.T",
+        "(self.scaling * x @ self.lora_A.T @ self.lora_B.T).float().to(x.dtype)",
+        "nearly right",
+    ),
+    Wrong(
+        "answer_each",
+        "all tokens through all, in one product of three",
+        "        if len(rows):\n            y = y.index_add(0, rows, s * x[rows] @ A.T @ B.T)",
+        "        if len(rows):\n            path = torch.linalg.multi_dot([x, A.T, B.T])\n            y = torch.where((choice == k)[:, None], y + s * path, y)",
+        "tokens go through LoRAs",
+    ),
+    Wrong(
+        "answer_each",
+        "vector by vector",
+        None,
+        """def answer_each(base, loras, x, choice):
+    rows = list(base(x))
+    for n, k in enumerate(choice.tolist()):
+        if k >= 0:
+            A, B, s = loras[k]
+            rows[n] = rows[n] + s * B @ (A @ x[n])
+    return torch.stack(rows)
+""",
+        "products of matrices",
+    ),
+    Wrong(
+        "answer_each",
+        "own matrices gathered for each token",
+        None,
+        """def answer_each(base, loras, x, choice):
+    y, most = base(x), max(len(A) for A, _, _ in loras)
+    rows = (choice >= 0).nonzero().flatten()
+    if not len(rows):
+        return y
+    As = torch.stack([F.pad(A, (0, 0, 0, most - len(A))) for A, _, _ in loras])[choice[rows]]
+    Bs = torch.stack([F.pad(s * B, (0, most - len(A))) for A, B, s in loras])[choice[rows]]
+    return y.index_add(0, rows, (Bs @ (As @ x[rows][..., None]))[..., 0])
+""",
+        "multiplications",
+    ),
+    Wrong(
+        "mended_merge",
+        "a bias where there was none",
+        None,
+        """@torch.no_grad()
+def mended_merge(model):
+    def plain(layer):
+        new = nn.Linear(layer.base.in_features, layer.base.out_features).to(layer.base.weight.dtype)
+        new.weight.copy_(layer.merged_weight())
+        new.bias.copy_(0 if layer.base.bias is None else layer.base.bias)
+        return new
+
+    merged, made = copy.deepcopy(model), {step: plain(step) for step in model.steps}
+    merged.steps, merged.head = nn.ModuleList(made[step] for step in model.steps), plain(model.head)
+    return merged
+""",
+        "weights and biases",
+    ),
+    Wrong(
+        "mended_merge",
+        "the LoRAs kept",
+        "    return merged\n",
+        "    merged.spare = copy.deepcopy(model.steps)\n    return merged\n",
+        "weights and biases",
+    ),
+    Wrong(
+        "mended_merge",
+        "the head in single precision",
+        "merged.head.merged()",
+        "merged.head.merged().float().to(model.table.weight.dtype)",
+        "nearly right",
+    ),
+    Wrong(
+        "mended_merge",
+        "steps in single precision",
+        "id(step): step.merged()",
+        "id(step): step.merged().float().to(model.table.weight.dtype)",
+        "nearly right",
+    ),
 ]
