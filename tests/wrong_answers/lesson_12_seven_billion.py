@@ -491,4 +491,30 @@ def mended_read_on(attn, x, memory_k, memory_v):
         again("(x,) = ctx.saved_tensors", "g, (x,) = g.float().to(g.dtype), ctx.saved_tensors"),
         "nearly right",
     ),
+    Wrong(
+        "lora_gradients",
+        "found by trying",
+        None,
+        """def lora_gradients(x, G, W, A, B, s):
+    def loss(x, A, B):
+        return ((x @ W.T + s * x @ A.T @ B.T) * G).double().sum()
+
+    found = [torch.zeros_like(part) for part in (x, A, B)]
+    for i, gradient in enumerate(found):
+        for j in range(gradient.numel()):
+            up, down = ([part.clone() for part in (x, A, B)] for _ in range(2))
+            up[i].view(-1)[j] += 0.5
+            down[i].view(-1)[j] -= 0.5
+            gradient.view(-1)[j] = loss(*up) - loss(*down)
+    return found
+""",
+        "do not find it by trying",
+    ),
+    Wrong(
+        "mended_read_on",
+        "the base of the rotation written in",
+        "k = rotate(attn.split_heads(attn.k_proj(x)), p, attn.rope_base)",
+        "k = rotate(attn.split_heads(attn.k_proj(x)), p, 50.0)",
+        "what it gives",
+    ),
 ]

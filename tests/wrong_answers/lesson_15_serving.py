@@ -538,4 +538,11 @@ def mended_merge(model):
         "id(step): step.merged().float().to(model.table.weight.dtype)",
         "nearly right",
     ),
+    Wrong(
+        "following_lora",
+        "A starts at zero",
+        "torch.randn(rank, base.in_features)",
+        "torch.zeros(rank, base.in_features)",
+        "leave __init__",
+    ),
 ]
