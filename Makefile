@@ -24,7 +24,7 @@ compare: $(STUDENT) ## fine-tune the tiny GPT with every method, write results/
 
 test: $(DEV) $(REAL) ## run the unit tests and every notebook
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
 
 lab: $(STUDENT) ## open the first lesson in JupyterLab
 	$(BIN)/jupyter lab $(AS_ROOT) notebooks/00_tiny_transformer.ipynb
