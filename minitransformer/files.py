@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,6 +71,18 @@ def write_safetensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str
         mode = partial.stat().st_mode  # what everybody may do with a new file here; safetensors would hide it from all
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
         partial.chmod(mode)
+        sort_metadata(partial)
+
+
+def sort_metadata(file: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library leaves it to chance, and the same run must write the same bytes."""
+    with file.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        if header["__metadata__"]:
+            stream.seek(8)
+            stream.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))
 
 
 def sha256(file: Path) -> str:

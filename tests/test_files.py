@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from minitransformer import files
@@ -42,6 +42,17 @@ def test_safetensors_come_back(tmp_path):
     loaded = load_file(tmp_path / "new" / "file")
     assert tensors.keys() == loaded.keys()
     assert all(torch.equal(tensors[key], loaded[key]) for key in tensors)
+
+
+def test_same_content_is_the_same_bytes_whatever_order_its_metadata_is_given_in(tmp_path):
+    """Left to the library, two entries stand in either order, by chance: of thirty files some would differ."""
+    entries = {"zero": 'a "quoted"\nline\t\x01', "one": "Ünïcode ✓\x7f", "two": "\\"}
+    for number in range(30):
+        write_safetensors({"a": torch.ones(2, 3)}, tmp_path / str(number), entries)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(30)}) == 1
+    with safe_open(tmp_path / "0", framework="pt") as saved:
+        assert saved.metadata() == entries
+        assert torch.equal(saved.get_tensor("a"), torch.ones(2, 3))
 
 
 @each_writer

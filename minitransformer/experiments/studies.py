@@ -131,12 +131,26 @@ STUDIES: dict[str, Study] = {
             *sizes("dora", "rank", 1, 2, 8, alpha=8.0),
             *sizes("lst", "reduction_factor", 2, 8),
             *sizes("intrinsic", "dimension", 100, 3000),
-            lora_on(1, "q_proj", "v_proj"),
-            ("adapter", {"bottleneck": 10}),
-            ("parallel", {"bottleneck": 21}),
-            ("prefix", {"num_virtual_tokens": 22}),
         ],
-        ("compose", "learn"),
+        ("compose",),
+        times=2,
+    ),
+    "halves": Study(
+        "Is the whole of MAM more than either half, at about 8,300 trained numbers each?",
+        [("mam", {}), ("parallel", {"bottleneck": 21}), ("prefix", {"num_virtual_tokens": 22})],
+        ("compose",),
+        times=2,
+    ),
+    "low_rank": Study(
+        "Where numbers are few: LoRA and DoRA of rank 1 and 2 with one alpha, and (IA)^3 beside LoRA on queries and values.",
+        [
+            *sizes("lora", "rank", 1, 2, alpha=8.0),
+            *sizes("dora", "rank", 1, 2, alpha=8.0),
+            lora_on(1, "q_proj", "v_proj"),
+            ("ia3", {}),
+        ],
+        ("learn",),
+        times=4,
     ),
     "prefix_lengths": Study(
         "Does a longer prefix get further, or only faster? All at the prefix's own rate.",
@@ -157,7 +171,7 @@ STUDIES: dict[str, Study] = {
             (name, {})
             for name in ("lora", "ia3", "prompt", "adapter", "full", "prefix", "dora", "mam", "lst", "intrinsic")
         ],
-        ("real_recall", "real_learn", "real_compose"),
+        ("real_recall", "real_learn"),
         times=1,
         around={"full": 3e-5, "adapter": 1e-3, "lora": 1e-3, "dora": 1e-3, "mam": 1e-3},
         step_seconds=0.7,
