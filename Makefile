@@ -39,7 +39,7 @@ exercises: $(DEV) ## make the students' copies from solutions/ (overwrites exerc
 	$(BIN)/python grading/generate.py
 
 site: $(DEV) ## build the course as a site in build/site, from the stored notebooks
-	$(BIN)/python -m sphinx -q -W --keep-going -b html -c site . build/site
+	$(BIN)/python site/build.py
 
 book: $(DEV) ## write the course as one PDF and one EPUB into build/book (the PDF needs Chromium or Chrome)
 	$(BIN)/python site/book.py

@@ -16,6 +16,7 @@ from mistakes import page_of_mistakes, read_mistakes  # noqa: E402 - they lie be
 from online import add_links, public_address  # noqa: E402
 from pictures import describe_pictures  # noqa: E402
 from playground import write_data  # noqa: E402
+from translations import LANGUAGES, add_ways, lead_to_english, translated  # noqa: E402
 
 project = "PEFT by hand"
 author = "the authors of PEFT by hand"
@@ -38,6 +39,14 @@ if tags.has("book"):  # noqa: F821 - Sphinx puts it here (see book.py)
     include_patterns = ["site/book.md", "site/mistakes.md", "notebooks/*.ipynb", "CLAIMS.md"]
     include_patterns += [f"docs/{name}.md" for name in ("cheat_sheet", "experiment", "real", "extend", "glossary")]
     exclude_patterns = []
+gettext_compact = False  # a catalogue a lesson
+locale_dirs = ["site/locales"]
+html_extra_path = ["extra"]  # the playground, which is a page of its own
+for translation in filter(tags.has, LANGUAGES):  # noqa: F821 - a site of its own in that language, of the lessons that have a catalogue
+    language = translation
+    root_doc = f"site/locales/{language}/index"
+    include_patterns = [f"{root_doc}.md", *(f"{name}.ipynb" for name in translated(language))]
+    html_extra_path = []
 suppress_warnings = [
     "myst.xref_missing"
 ]  # a link to a file of code is text here; tests/test_docs.py follows every link
@@ -50,7 +59,6 @@ autodoc_member_order = "bysource"
 html_theme = "furo"
 html_title = "PEFT by hand"
 html_static_path = ["static"]
-html_extra_path = ["extra"]  # the playground, which is a page of its own
 html_css_files = ["course.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
@@ -88,6 +96,8 @@ def drop_directives(app, name: str, source: list[str]) -> None:
             cell["source"] = [line for line in cell["source"] if not line.startswith("#| ")]
         describe_pictures(cells)
         add_links(cells, name, public_address())
+        if app.builder.name == "html":
+            add_ways(cells, name, app.config.language)
         close_tags(cells)
         source[0] = json.dumps({**notebook, "cells": cells})
 
@@ -105,3 +115,4 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", write_generated)
     app.connect("source-read", drop_directives)
+    app.connect("doctree-read", lead_to_english)

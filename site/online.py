@@ -27,4 +27,6 @@ def add_links(cells: list[dict], name: str, address: str | None) -> None:
     """Put the line behind a lesson's first text, if there is an address."""
     if address:
         at = next(i for i, cell in enumerate(cells) if cell["cell_type"] == "markdown")
-        cells.insert(at + 1, {"cell_type": "markdown", "metadata": {}, "source": [links(address, name)]})
+        cells.insert(
+            at + 1, {"cell_type": "markdown", "id": "online", "metadata": {}, "source": [links(address, name)]}
+        )

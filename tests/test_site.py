@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 def site(tmp_path_factory):
     """The folder of a site that was just built; warnings are errors, and a link that leads nowhere is a warning."""
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-c", "site", ".", str(out)]
+    command = [sys.executable, "site/build.py", str(out)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr[-3000:]
     return out
@@ -66,6 +66,16 @@ def test_every_claim_is_a_square_on_the_wall(site):
     assert page.count("<details") == int(re.search(r"(\d+) claims:", ledger)[1])
 
 
+def test_translated_lesson_and_its_original_lead_to_each_other(site):
+    original, translation = (site / folder / "notebooks" / "05_ia3.html" for folder in ("", "de"))
+    assert '<a href="../de/notebooks/05_ia3.html" hreflang="de" lang="de">' in original.read_text("utf-8")
+    page = translation.read_text("utf-8")
+    assert '<html class="no-js" lang="de"' in page
+    links = re.findall(r'<a [^>]*href="([^"#:]*html)', page)
+    assert {"../../notebooks/05_ia3.html", "../../exercises/05_ia3/05_ia3.html"} <= set(links)
+    assert [link for link in links if not (translation.parent / link).exists()] == []
+
+
 def test_playground_is_there_with_its_numbers(site):
     assert (site / "playground" / "index.html").exists()
     assert "lora learn" in (site / "playground" / "data.js").read_text("utf-8")
@@ -85,6 +95,7 @@ PAGES = [
     "CLAIMS.html",
     "playground/index.html",
     "calculator/index.html",
+    "de/notebooks/05_ia3.html",
 ]
 each_page = pytest.mark.parametrize("address", PAGES)
 
