@@ -1,5 +1,6 @@
 """Studies: the search over rates, the record that is its state, and the executors that runs go to."""
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -64,6 +65,21 @@ def test_search_goes_on_until_the_best_rate_is_inside_and_gives_it_all_seeds(bes
     assert seeds[best] == 4
     assert {count for place, count in seeds.items() if place != best} == {2}
     assert len(results) == len(order)
+
+
+def test_where_runs_are_dear_only_the_rate_of_the_whole_run_is_searched():
+    """At the early budgets a higher rate is better; its search would widen the grid, and its seeds cost as much again."""
+
+    def result(run):
+        found = pretended(place_of(1e-2), spread=0.07)(run)
+        early = pretended(place_of(1e-2) + 3, spread=0.07)(run)["evaluations"]
+        return found | {"evaluations": [*early[:-1], found["evaluations"][-1]]}
+
+    def rates(study):
+        return {place_of(run.learning_rate) - place_of(1e-2) for run in carried_out(study, result)[1]}
+
+    assert max(rates(STUDY)) > 3
+    assert rates(dataclasses.replace(STUDY, only_end=True)) == {-1, 0, 1}
 
 
 def test_search_stops_at_the_ends_of_the_grid():

@@ -56,6 +56,7 @@ class Study:
             curve along the rate; None: the best rates are searched.
         device: where to train. What is recorded was trained on a CPU.
         around: the rate that the search begins at, by method; else the method's own, which was found on the tiny base.
+        only_end: whether a rate is searched for the whole run alone, where runs are dear, and not for each budget on the way.
         step_seconds: of one training step on one thread, about, for the estimate of a cost.
     """
 
@@ -68,6 +69,7 @@ class Study:
     spread: range | None = None
     device: str = "cpu"
     around: Mapping[str, float] = field(default_factory=dict)
+    only_end: bool = False
     step_seconds: float = 0.01
 
 
@@ -173,7 +175,8 @@ STUDIES: dict[str, Study] = {
         ],
         ("real_recall", "real_learn"),
         times=1,
-        around={"full": 3e-5, "adapter": 1e-3, "lora": 1e-3, "dora": 1e-3, "mam": 1e-3},
+        around={"full": 3e-5, "adapter": 1e-3, "ia3": 1e-2, "lora": 1e-3, "dora": 1e-3, "lst": 1e-3, "mam": 1e-3},
+        only_end=True,
         step_seconds=0.7,
     ),
 }
@@ -289,7 +292,8 @@ def needed(arm: Arm, results: Results, study: Study) -> list[Run]:
         missing = [run for run in runs if run not in results]
         if missing:
             return missing
-        best = {best_place(arm, tried, step, results) for step in deciding_budgets(arm, tried, results)}
+        deciding = arm.budgets[-1:] if study.only_end else deciding_budgets(arm, tried, results)
+        best = {best_place(arm, tried, step, results) for step in deciding}
         wider = (low - (low in best and low > LOWEST), high + (high in best and high < HIGHEST))
         if wider == (low, high):
             break
