@@ -167,7 +167,52 @@ def recomputed(block, x):
         None,
         """def lora_gradients(x, G, W, A, B, s):
     of_x = torch.einsum("...o,oi->...i", G, W) + s * torch.einsum("...o,or,ri->...i", G, B, A)
-    return of_x, s * torch.einsum("...o,or,...i->ri", G, B, x), s * torch.einsum("...o,...i,ri->or", G, x, A)
+    return of_x, s * torch.einsum("...o,or,...i->ri", G, B, x), s * torch.einsum("...i,ri,...o->or", x, A, G)
+""",
+    ),
+    Right(
+        "recomputed",
+        "a vector-Jacobian product of the block as a function",
+        None,
+        """class Again(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, block, names, x, *trained):
+        ctx.block, ctx.names = block, names
+        ctx.save_for_backward(x, *trained)
+        return block(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, *trained = ctx.saved_tensors
+        run = lambda x, weights: torch.func.functional_call(ctx.block, weights, (x,))
+        _, back = torch.func.vjp(run, x.detach(), dict(zip(ctx.names, trained)))
+        of_x, of_weights = back(g)
+        return None, None, of_x, *(of_weights[name] for name in ctx.names)
+
+
+def recomputed(block, x):
+    named = {name: p for name, p in block.named_parameters() if p.requires_grad}
+    return Again.apply(block, list(named), x, *named.values())
+""",
+    ),
+    Right(
+        "recomputed",
+        "the input saved, and on ctx too",
+        "ctx.block, ctx.trained = block, trained",
+        "ctx.block, ctx.trained, ctx.x = block, trained, x",
+    ),
+    Right(
+        "mended_read_on",
+        "scores by hand, in groups of heads",
+        None,
+        """def mended_read_on(attn, x, memory_k, memory_v):
+    T, p = x.size(1), memory_k.size(2)
+    q, k = (rotate(attn.split_heads(proj(x)), p, attn.rope_base) for proj in (attn.q_proj, attn.k_proj))
+    k = torch.cat([memory_k, k], 2)[:, :, None]  # (B, heads, 1, p + T, h)
+    v = torch.cat([memory_v, attn.split_heads(attn.v_proj(x))], 2)[:, :, None]
+    scores = q.unflatten(1, (-1, attn.sharing)) @ k.mT / attn.head_dim**0.5
+    scores = scores.masked_fill(torch.arange(p + T) > torch.arange(T)[:, None] + p, -torch.inf)
+    return attn.o_proj(attn.merge_heads((scores.softmax(-1) @ v).flatten(1, 2)))
 """,
     ),
 ]

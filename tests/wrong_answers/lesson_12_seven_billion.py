@@ -517,4 +517,97 @@ def mended_read_on(attn, x, memory_k, memory_v):
         "k = rotate(attn.split_heads(attn.k_proj(x)), p, 50.0)",
         "what it gives",
     ),
+    Wrong(
+        "prompt_to_prefix",
+        "squeezed: right with two tokens or more",
+        None,
+        """def prompt_to_prefix(model, prompt):
+    layers = []
+    with remembering(model):
+        model.transform(prompt[None])
+        for block in model.blocks:
+            kept = torch.stack([block.attn.memory.k, block.attn.memory.v])  # (2, 1, heads, p, h)
+            heads = kept[:, 0] if kept.size(2) == 1 else kept.squeeze()
+            layers.append(heads.transpose(1, 2).flatten(2))
+    return torch.stack(layers)
+""",
+        "the prefix is of shape",
+    ),
+    Wrong(
+        "prompt_to_prefix",
+        "a copy in single precision",
+        None,
+        """def prompt_to_prefix(model, prompt):
+    layers, model = [], copy.deepcopy(model).float()
+    with remembering(model):
+        model.transform(prompt.float()[None])
+        for block in model.blocks:
+            memory = block.attn.memory
+            layers.append(torch.cat([block.attn.merge_heads(memory.k), block.attn.merge_heads(memory.v)]))
+    return torch.stack(layers).to(prompt.dtype)
+""",
+        "nearly right",
+    ),
+    Wrong(
+        "lora_gradients",
+        "B A inside an einsum",
+        "of_x = G @ W + of_a @ A",
+        'of_x = G @ W + s * torch.einsum("or,ri,...o->...i", B, A, G)',
+        "d_out by d_in",
+    ),
+    Wrong(
+        "lora_gradients",
+        "the gradient of W inside an einsum",
+        "of_B = s * G.reshape(-1, len(W)).T @ (flat @ A.T)",
+        'of_B = s * torch.einsum("...o,...i,ri->or", G, x, A)',
+        "an einsum of three",
+    ),
+    Wrong(
+        "recomputed",
+        "gradients set, and not added",
+        None,
+        again(
+            "return None, *torch.autograd.grad(y, (x, *ctx.trained), g)",
+            "found = torch.autograd.grad(y, (x, *ctx.trained), g)\n"
+            "        for p, gradient in zip(ctx.trained, found[1:]):\n"
+            "            p.grad = gradient\n"
+            "        return None, found[0], *(None for _ in ctx.trained)",
+        ),
+        "overwritten",
+    ),
+    Wrong(
+        "recomputed",
+        "the input kept on the block",
+        None,
+        again("ctx.save_for_backward(x)", "block.kept = x").replace("(x,) = ctx.saved_tensors", "x = ctx.block.kept"),
+        "two places",
+    ),
+    Wrong(
+        "recomputed",
+        "the output saved, and the input on ctx",
+        None,
+        again(
+            "        ctx.save_for_backward(x)\n        return block(x)\n",
+            "        ctx.x, y = x, block(x)\n        ctx.save_for_backward(y)\n        return y\n",
+        ).replace("(x,) = ctx.saved_tensors", "x = ctx.x"),
+        "besides the input",
+    ),
+    Wrong(
+        "recomputed",
+        "a hook on a new leaf",
+        None,
+        """def recomputed(block, x):
+    with torch.no_grad():
+        y = block(x)
+
+    def again(g):
+        with torch.enable_grad():
+            block(x).backward(g)
+
+    y = y.detach().requires_grad_()
+    y.register_hook(again)
+    return y
+""",
+        "your answer stops",
+    ),
 ]
