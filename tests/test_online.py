@@ -2,7 +2,15 @@
 
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,3 +97,61 @@ def test_lesson_says_before_its_first_import_what_to_run_where_nothing_is_instal
     assert (lesson.parent / ".." / "pyproject.toml").exists()
     at = next(i for i, cell in enumerate(cells) if "import" in "".join(cell["source"]))
     assert any(cell["cell_type"] == "markdown" for cell in cells[:at])
+
+
+# ---- the first cell in Colab, which takes the machine's own PyTorch -----------------------------------------------------
+
+
+def write_stub(folder, name, version):
+    """An empty wheel with a name and a version."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory):
+    """An environment with what the course needs in old versions, torch 2.9.0 too, and a folder that offers newer ones."""
+    root = tmp_path_factory.mktemp("colab")
+    (old := root / "old").mkdir(), (root / "offered").mkdir()
+    venv.create(root / "env", with_pip=False)
+    base = {"base": str(root / "env"), "platbase": str(root / "env")}
+    for name in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]:
+        name = re.match(r"[\w-]+", name)[0]
+        write_stub(old, name, "2.9.0")
+        write_stub(root / "offered", name, "99.0")
+    for wheel in old.iterdir():
+        zipfile.ZipFile(wheel).extractall(sysconfig.get_path("purelib", "venv", base))
+    return root
+
+
+def would_install(colab, tmp_path, change=lambda text: text):
+    """Names of what the first cell would install there, with a change in pyproject.toml."""
+    source, report = tmp_path / "source", tmp_path / "report.json"
+    (source / "minitransformer").mkdir(parents=True)
+    for name in ("README.md", "LICENSE", "minitransformer/__init__.py"):
+        shutil.copy(ROOT / name, source / name)
+    (source / "pyproject.toml").write_text(change((ROOT / "pyproject.toml").read_text("utf-8")), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", tmp_path]
+    subprocess.run([*pip, "wheel", *options, source], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    cell = re.search(r"`%pip (install .*?)`", online.links(ADDRESS, "notebooks/06_lora"))[1]
+    assert f"git+{ADDRESS}" in cell.split()
+    command = [str(wheel) if word == f"git+{ADDRESS}" else word for word in cell.split()]
+    offline = ["--no-index", "--find-links", colab / "offered", "--dry-run", "--report", report]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    own["PIP_CONFIG_FILE"] = os.devnull  # what this machine says to pip is not said in Colab
+    subprocess.run([*pip, "--python", colab / "env", *command, *offline], check=True, env=own)
+    return [found["metadata"]["name"] for found in json.loads(report.read_text("utf-8"))["install"]]
+
+
+def test_first_cell_in_colab_installs_the_course_alone_and_leaves_the_machines_torch(colab, tmp_path):
+    assert would_install(colab, tmp_path) == ["minitransformer"]
+
+
+def test_first_cell_would_replace_torch_if_the_package_asked_for_another(colab, tmp_path):
+    found = would_install(colab, tmp_path, lambda text: text.replace('["torch",', '["torch>=2.13",'))
+    assert sorted(found) == ["minitransformer", "torch"]
