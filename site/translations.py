@@ -1,7 +1,7 @@
 """Lessons in other languages: `python site/translations.py de notebooks/05_ia3` writes what there is to translate.
 
 A catalogue, site/locales/LANGUAGE/LC_MESSAGES/LESSON.po, holds a lesson's paragraphs, each with its translation. What has
-none, or was changed since, stands in English on the page.
+none, or was changed since, stands in English on the page. One more holds the words in the drawings (`figures`).
 """
 
 import subprocess
@@ -10,12 +10,15 @@ import tempfile
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_file
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from docutils import nodes
 from sphinx import addnodes
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "site" / "locales"
+DRAWINGS = ROOT / "minitransformer" / "course"
 HEADER = "# Give each msgstr its translation; take out the line `#, fuzzy` above one that you have brought up to date."
 LANGUAGES = {"de": "Auf Deutsch"}  # each a folder in site/locales -> what a link to it says, in that language
 
@@ -85,11 +88,37 @@ def update(file: Path, language: str, template: Catalog) -> None:
         write_po(new, catalog, width=120, no_location=True, include_previous=True)
 
 
+def words_of_drawings() -> Catalog:
+    """What there is to translate in the drawings: the words in `_("...")`."""
+    catalog = Catalog()
+    for file in sorted(DRAWINGS.glob("*.py")):
+        for _, word, *_ in extract_from_file("python", file, keywords={"_": None, "later": None}):
+            catalog.add(word)
+    return catalog
+
+
+def catalogue_of_drawings(language: str) -> Path:
+    """Where the translation of the words in the drawings lies."""
+    return DRAWINGS / "locales" / language / "LC_MESSAGES" / "figures.po"
+
+
+def update_drawings(language: str) -> Path:
+    """Bring the catalogue of the drawings up to date, and write it as Python's `gettext` reads it."""
+    file = catalogue_of_drawings(language)
+    update(file, language, words_of_drawings())
+    with file.open("rb") as text, file.with_suffix(".mo").open("wb") as compiled:
+        write_mo(compiled, read_po(text, locale=language))
+    return file
+
+
 def main(language: str, *names: str) -> None:
-    """Update the catalogues of some lessons; without one, of all that have one."""
-    for name in names or translated(language):
-        update(catalogue(language, name), language, extract(name))
-        print(f"written to {catalogue(language, name).relative_to(ROOT)}")
+    """Update the catalogues of some lessons, or of the drawings (`figures`); without a name, all that there are."""
+    for name in names or [*translated(language), "figures"]:
+        if name == "figures":
+            file = update_drawings(language)
+        else:
+            update(file := catalogue(language, name), language, extract(name))
+        print(f"written to {file.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

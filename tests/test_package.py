@@ -131,7 +131,7 @@ def test_version_of_the_package_is_the_version_of_the_distribution(installed):
 
 
 def test_every_file_of_the_package_is_installed(installed):
-    kinds = {".py", ".csv", ".json", ".png", ".md", ".safetensors", ".txt", ".typed"}
+    kinds = {".py", ".csv", ".json", ".png", ".md", ".safetensors", ".txt", ".typed", ".mo"}
     folder = ROOT / "minitransformer"
     ours = {file.relative_to(folder) for file in folder.rglob("*") if file.suffix in kinds or file.name == "py.typed"}
     theirs = {file.relative_to(installed / "minitransformer") for file in installed.rglob("*") if file.is_file()

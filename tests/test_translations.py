@@ -1,6 +1,10 @@
-"""A translated lesson: its translation survives a change of the original, and what was changed stands in English."""
+"""A translated lesson: its translation survives a change of the original, and what was changed stands in English.
+
+The words in the drawings: a catalogue holds them all, and without a translation they are English.
+"""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +92,33 @@ def test_translation_keeps_formulas_code_and_links(language, name):
     kept = re.compile(r"\$[^$]*\$|`[^`]*`|\]\([^)]*\)")
     assert len(messages) > 10
     assert [m.id for m in messages if sorted(kept.findall(m.id)) != sorted(kept.findall(m.string))] == []
+
+
+# ---- the words in the drawings ------------------------------------------------------------------------------------------
+
+FIGURES = [(code, translations.catalogue_of_drawings(code)) for code in translations.LANGUAGES]
+
+
+@pytest.mark.parametrize(("language", "file"), FIGURES)
+def test_catalogue_of_the_drawings_holds_their_words_and_is_compiled(language, file):
+    with file.open("rb") as text, file.with_suffix(".mo").open("rb") as compiled:
+        catalog, of_python = read_po(text, locale=language), read_mo(compiled)
+    words = {message.id for message in translations.words_of_drawings() if message.id}
+    assert len(words) > 100
+    assert words == {message.id for message in catalog if message.id}
+    ready = {message.id: message.string for message in catalog if message.string and not message.fuzzy}
+    assert ready == {message.id: message.string for message in of_python}
+    fields = re.compile(r"{[^}]*}|\n")
+    assert [word for word in ready.keys() - {""} if fields.findall(word) != fields.findall(ready[word])] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [({}, "training steps"), ({"MINITRANSFORMER_LANGUAGE": "de"}, "Trainingsschritte"),
+     ({"MINITRANSFORMER_LANGUAGE": "xx"}, "training steps"), ({"LANG": "de_DE.UTF-8"}, "training steps")],
+)  # fmt: skip
+def test_drawings_are_english_unless_their_own_variable_names_a_language(language, shown):
+    code = "from minitransformer.course.words import _; print(_('training steps'), '|', _('a word of no drawing'))"
+    environment = {name: value for name, value in os.environ.items() if name != "MINITRANSFORMER_LANGUAGE"} | language
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"{shown} | a word of no drawing\n"

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minitransformer.course.plots import NAMES, STYLE, new_figure, save, score_over_steps
+from minitransformer.course.words import _
 from minitransformer.experiments.records import arm, over_steps
 from minitransformer.files import check_writable
 from minitransformer.methods import METHODS
@@ -82,7 +83,9 @@ def legend(axes: Axes, trained: dict[str, str], frozen: bool = True, **where: ob
         for method, words in trained.items()
     ]
     if frozen:
-        handles.append(plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label="frozen"))
+        handles.append(
+            plt.Rectangle((0, 0), 1, 1, facecolor=FROZEN, edgecolor="#AAAAAA", hatch="////", label=_("frozen"))
+        )
     axes.legend(handles=handles, frameon=False, fontsize=9, **where)
 
 
@@ -98,8 +101,8 @@ WEIGHTLESS = ("attention", "GELU")
 # What a method adds: (text, x, y, width) of its boxes.
 PREFIX_BOX = ("$P_k$, $P_v$", 4.3, -1.1, 1.15)
 ADDED: dict[str, list[tuple[str, float, float, float]]] = {
-    "adapter": [("adapter", 7.05, 0, 0.95), ("adapter", 14.05, 0, 0.95)],
-    "prompt": [("soft prompt", -1.6, 0.5, 1.9)],
+    "adapter": [(_("adapter"), 7.05, 0, 0.95), (_("adapter"), 14.05, 0, 0.95)],
+    "prompt": [(_("soft prompt"), -1.6, 0.5, 1.9)],
     "prefix": [PREFIX_BOX],
     "ia3": [
         ("$\\times\\ l_k$", 2.6, -0.58, 0.8),
@@ -108,8 +111,8 @@ ADDED: dict[str, list[tuple[str, float, float, float]]] = {
     ],
     "lora": [("B A", x, y - 0.58, 0.8) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
     "dora": [("m, B A", x, y - 0.58, 0.95) for name, (x, y) in PLACES.items() if name.endswith("_proj")],
-    "lst": [("shortcut", 13.2, -1.1, 1.0), ("gate", 10.3, -2.0, 0.9), ("side block", 12.4, -2.0, 1.6)],
-    "mam": [PREFIX_BOX, ("adapter", 11.6, -1.1, 1.05)],
+    "lst": [(_("shortcut"), 13.2, -1.1, 1.0), (_("gate"), 10.3, -2.0, 0.9), (_("side block"), 12.4, -2.0, 1.6)],
+    "mam": [PREFIX_BOX, (_("adapter"), 11.6, -1.1, 1.05)],
 }
 # How the boxes that stand apart are connected: the corners of each arrow.
 PREFIX_ARROW = ((4.3, -0.87), (4.3, -0.37))
@@ -144,7 +147,7 @@ def draw_block(axes: Axes, method: str | None = None) -> None:
         arrow(axes, (start, 0), (start, 2.1), (end, 2.1), (end, 0.25))
     for x in SUMS:
         plus(axes, x, 0)
-    axes.text(4.0, 2.2, "residual stream", ha="center", va="bottom", fontsize=8, color=GREY)
+    axes.text(4.0, 2.2, _("residual stream"), ha="center", va="bottom", fontsize=8, color=GREY)
 
 
 def block_diagram(method: str | None = None) -> Figure:
@@ -164,11 +167,11 @@ def block_diagram(method: str | None = None) -> Figure:
         arrow(axes, *corners)
     draw_block(axes, method)
     if method == "prompt":
-        box(axes, "tokens", -1.6, -0.5, 1.7, 0.7)
+        box(axes, _("tokens"), -1.6, -0.5, 1.7, 0.7)
     if method == "lst":
-        axes.text(4.0, -1.95, "side network, d / r wide", ha="center", va="bottom", fontsize=8, color=GREY)
+        axes.text(4.0, -1.95, _("side network, d / r wide"), ha="center", va="bottom", fontsize=8, color=GREY)
     if method:
-        legend(axes, {method: f"trained: {NAMES[method]}"}, method != "full", loc="lower center", ncols=2)
+        legend(axes, {method: _("trained: {}").format(_(NAMES[method]))}, method != "full", loc="lower center", ncols=2)
     return figure
 
 
@@ -176,17 +179,17 @@ def main_road_diagram() -> Figure:
     """The residual stream of one block as a main road: two boxes read from it and add to it; shapes beside the arrows."""
     figure, axes = canvas(9, 3.4, (-0.2, 16.2), (-1.0, 4.6))
     axes.fill((0.2, 15.2, 15.2, 16.0, 15.2, 15.2, 0.2), (0.25, 0.25, 0.5, 0, -0.5, -0.25, -0.25), color=ROAD, zorder=0)
-    axes.text(0.3, -0.75, "residual stream, (B, T, d)", fontsize=11, va="center")
+    axes.text(0.3, -0.75, _("residual stream, (B, T, d)"), fontsize=11, va="center")
     sides = [  # where it leaves and joins the road; what stands on the side road; its shape inside
         (
             2.2,
             7.0,
             "LN 1",
-            "attention",
-            "a token gathers from those\nbefore it, 4 heads of d / 4",
+            _("attention"),
+            _("a token gathers from those\nbefore it, 4 heads of d / 4"),
             "q, k, v:\n(B, 4, T, d/4)",
         ),
-        (9.0, 13.8, "LN 2", "feed-forward", "each token by itself", "d → 4d → d"),
+        (9.0, 13.8, "LN 2", _("feed-forward"), _("each token by itself"), "d → 4d → d"),
     ]
     for leave, join, norm, name, what, shape in sides:
         middle = (leave + join) / 2
@@ -219,8 +222,8 @@ def mixing_desk(sliders: int, weights: int, seed: int = 1) -> Figure:
         axes.add_patch(
             plt.Rectangle((x - 0.6, 2.0 + at * 1.1), 1.2, 0.22, facecolor=color, edgecolor="black", zorder=4)
         )
-    axes.text(-0.4, -0.75, f"{weights} of the weights, frozen", fontsize=11, va="center")
-    axes.text(weights - 0.6, -0.75, "dashed: goes the other way", fontsize=11, va="center", ha="right", color=GREY)
+    axes.text(-0.4, -0.75, _("{} of the weights, frozen").format(weights), fontsize=11, va="center")
+    axes.text(weights - 0.6, -0.75, _("dashed: goes the other way"), fontsize=11, va="center", ha="right", color=GREY)
     return figure
 
 
@@ -233,7 +236,7 @@ def wirings(panels: Mapping[str, torch.Tensor]) -> Figure:
     figure = new_figure(2.4 * len(panels), 4.2)
     for axes, (title, P) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         axes.imshow(P.tolist(), cmap="RdBu", vmin=-P.abs().max(), vmax=P.abs().max(), aspect="auto")
-        axes.set(title=title, xlabel="slider", ylabel="weight")
+        axes.set(title=title, xlabel=_("slider"), ylabel=_("weight"))
         axes.set_xticks(range(P.size(1)), range(1, P.size(1) + 1))
         axes.set_yticks([])
         axes.set_xticks([j + 0.5 for j in range(P.size(1) - 1)], minor=True)
@@ -258,15 +261,15 @@ MARKS: dict[str, list[Point]] = {
     "intrinsic": [],
 }
 MEANING = {
-    "adapter": "adapter: a bottleneck behind each sublayer",
-    "prompt": "prompt tuning: vectors before the tokens",
-    "prefix": "prefix tuning: keys and values in attention",
-    "ia3": "(IA)³: scales on keys, values and GELU",
-    "lora": "LoRA: B A beside a matrix",
-    "dora": "DoRA: B A and a length for each row",
-    "lst": "ladder side tuning: a network beside it all",
-    "mam": "MAM: a prefix and a parallel adapter",
-    "intrinsic": "intrinsic dimension: all weights, D directions",
+    "adapter": _("adapter: a bottleneck behind each sublayer"),
+    "prompt": _("prompt tuning: vectors before the tokens"),
+    "prefix": _("prefix tuning: keys and values in attention"),
+    "ia3": _("(IA)³: scales on keys, values and GELU"),
+    "lora": _("LoRA: B A beside a matrix"),
+    "dora": _("DoRA: B A and a length for each row"),
+    "lst": _("ladder side tuning: a network beside it all"),
+    "mam": _("MAM: a prefix and a parallel adapter"),
+    "intrinsic": _("intrinsic dimension: all weights, D directions"),
 }
 
 
@@ -304,12 +307,12 @@ def adapter_diagram() -> Figure:
     figure, axes = canvas(9, 3.6, (-0.2, 15.4), (-4.1, 1.6))
     road = {"arrowstyle": "-|>", "color": GREY, "linewidth": 4, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 18}
     low = -2.1
-    box(axes, "attention\nor MLP", 1.2, 0, 2.0, 2.0)
+    box(axes, _("attention\nor MLP"), 1.2, 0, 2.0, 2.0)
     axes.annotate("", (11.25, 0), (2.2, 0), arrowprops=road, zorder=1)
     axes.annotate("", (12.9, 0), (11.7, 0), arrowprops=road, zorder=1)
     plus(axes, 11.5, 0)
-    box(axes, "added to\nthe stream", 14.0, 0, 2.2, 2.0)
-    words = "the road: what comes in, goes on unchanged"
+    box(axes, _("added to\nthe stream"), 14.0, 0, 2.2, 2.0)
+    words = _("the road: what comes in, goes on unchanged")
     axes.text(7, 0.25, words, ha="center", va="bottom", fontsize=10, color=GREY)
     arrow(axes, (3.0, 0), (3.0, low), (4.1, low))
     for x, text, wide, narrow in ((4.9, "$W_{down}$", 1.1, 0.4), (9.1, "$W_{up}$", 0.4, 1.1)):
@@ -322,8 +325,8 @@ def adapter_diagram() -> Figure:
     arrow(axes, (9.9, low), (11.5, low), (11.5, -0.3))
     for x, letter in ((3.6, "d"), (6.05, "m"), (7.9, "m"), (10.5, "d")):
         axes.text(x, low + 0.15, f"${letter}$", ha="center", va="bottom", fontsize=11)
-    axes.text(12.0, low, "zero on day one", ha="left", va="center", fontsize=10, color=STYLE["adapter"][0])
-    legend(axes, {"adapter": "trained"}, loc="lower center", ncols=2)
+    axes.text(12.0, low, _("zero on day one"), ha="left", va="center", fontsize=10, color=STYLE["adapter"][0])
+    legend(axes, {"adapter": _("trained")}, loc="lower center", ncols=2)
     return figure
 
 
@@ -335,30 +338,30 @@ def ladder_diagram(n_layer: int = 3) -> Figure:
     gradient = "#AA4499"
     for i in range(n_layer + 1):
         x = i * step
-        box(axes, "embed" if i == 0 else f"block {i}", x, top, 1.4, 0.8)
-        box(axes, f"shortcut {i}", x + 1.05, 1.0, 1.1, 0.4, trained_by="lst")
+        box(axes, _("embed") if i == 0 else _("block {}").format(i), x, top, 1.4, 0.8)
+        box(axes, _("shortcut {}").format(i), x + 1.05, 1.0, 1.1, 0.4, trained_by="lst")
         arrow(axes, (x + 1.05, top), (x + 1.05, 1.18))  # the output of the block goes down its shortcut
         if i < n_layer:
             arrow(axes, (x + 0.7, top), (x + step - 0.7, top))
         if i:
-            box(axes, f"side {i}", x + 1.85, low, 0.75, 0.5, trained_by="lst")
-            box(axes, f"gate {i}", x + 1.05, low, 0.66, 0.5, trained_by="lst")
+            box(axes, _("side {}").format(i), x + 1.85, low, 0.75, 0.5, trained_by="lst")
+            box(axes, _("gate {}").format(i), x + 1.05, low, 0.66, 0.5, trained_by="lst")
             arrow(axes, (x + 1.05, 0.82), (x + 1.05, low + 0.25))
             arrow(axes, (x + 1.33, low), (x + 1.47, low))
             arrow(axes, (x - step + (1.05 if i == 1 else 2.23), low), (x + 0.77, low))
     axes.plot([1.05, 1.05], [0.82, low], **LINE)
-    box(axes, "up", end + 0.35, 1.0, 0.6, 0.36, trained_by="lst")
+    box(axes, _("up"), end + 0.35, 1.0, 0.6, 0.36, trained_by="lst")
     arrow(axes, (n_layer * step + 2.23, low), (end + 0.35, low), (end + 0.35, 0.82))
     arrow(axes, (end + 0.35, 1.18), (end + 0.35, top), (end + 1.1, top))
     axes.plot(
         [n_layer * step + 0.7, n_layer * step + 1.05], [top, top], **LINE
     )  # the backbone's own answer is not used
-    box(axes, "norm, head", end + 1.9, top, 1.6, 0.8)
+    box(axes, _("norm, head"), end + 1.9, top, 1.6, 0.8)
     arrow(axes, (end + 1.0, top - 0.65), (end + 0.6, low - 0.5), color=gradient, dashed=True)
     arrow(axes, (end + 0.5, low - 0.5), (0.8, low - 0.5), color=gradient, dashed=True)
-    words = "the gradient comes back this way, and no other"
+    words = _("the gradient comes back this way, and no other")
     axes.text(end / 2, low - 0.62, words, color=gradient, fontsize=9, va="top", ha="center")
-    legend(axes, {"lst": "trained"}, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.08))
+    legend(axes, {"lst": _("trained")}, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.08))
     return figure
 
 

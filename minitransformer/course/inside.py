@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from minitransformer.course.plots import BASE, NAMES, NEW, STYLE, method_style, new_figure
+from minitransformer.course.words import _
 
 
 def attention_maps(
@@ -29,14 +30,14 @@ def attention_maps(
         titles: of the panels; empty: the numbers of the heads.
         arrow: a panel, and words that point in it to the weight that is largest but for those in the first half.
     """
-    titles = titles or [f"head {head}" for head in range(len(weights))]
+    titles = titles or [_("head {}").format(head) for head in range(len(weights))]
     keys = [*extra_keys, *labels]
     width = max(3.2, 0.8 + 0.16 * len(keys))  # inches a panel: room for a symbol of 9 points a key
     figure = new_figure(width * len(weights), 1.3 + (width - 0.9) * len(labels) / len(keys))
     panels = figure.subplots(1, len(weights), squeeze=False)
     for title, panel, values in zip(titles, panels[0], weights, strict=True):
         image = panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
-        panel.set(title=title, xlabel="key (what is looked at)")
+        panel.set(title=title, xlabel=_("key (what is looked at)"))
         panel.set_xticks(range(len(keys)), keys, fontsize=9)
         panel.set_yticks(range(len(labels)), labels, fontsize=9)
         if extra_keys:
@@ -49,8 +50,8 @@ def attention_maps(
             words, (key, query + len(labels) // 2), (0.96, 0.9), textcoords="axes fraction", ha="right", va="top",
             color="white", fontsize=11, arrowprops={"arrowstyle": "->", "color": "white"},
         )  # fmt: skip
-    panels[0][0].set_ylabel("query (who looks)")
-    figure.colorbar(image, ax=panels[0], label="attention weight", shrink=0.8)
+    panels[0][0].set_ylabel(_("query (who looks)"))
+    figure.colorbar(image, ax=panels[0], label=_("attention weight"), shrink=0.8)
     return figure
 
 
@@ -76,7 +77,9 @@ def loss_by_symbol(losses: Mapping[str, Sequence[float]], level: float, meaning:
     axes.axhline(level, color="black", linestyle="--", linewidth=1, zorder=0)
     axes.text(len(nats) + 0.5, level + 0.03, meaning, ha="right", va="bottom", fontsize=11)
     axes.set(
-        xlabel="symbol of the answer", ylabel="loss (nats)", ylim=(0, 1.2 * max(level, *max(losses.values(), key=max)))
+        xlabel=_("symbol of the answer"),
+        ylabel=_("loss (nats)"),
+        ylim=(0, 1.2 * max(level, *max(losses.values(), key=max))),
     )
     return figure
 
@@ -96,7 +99,7 @@ def loss_stages(losses: Sequence[float], levels: Mapping[str, float]) -> Figure:
     for meaning, level in levels.items():
         axes.axhline(level, color=BASE, linestyle="--", linewidth=1, zorder=1)
         axes.text(1, level + 0.03, meaning, color="#6A6A6A", fontsize=10, ha="left", va="bottom")
-    axes.set(xscale="log", xlabel="training step", ylabel="loss (nats a token)", ylim=(0, max(losses) + 0.3))
+    axes.set(xscale="log", xlabel=_("training step"), ylabel=_("loss (nats a token)"), ylim=(0, max(losses) + 0.3))
     axes.set_xticks([1, 10, 100, len(losses)], ["1", "10", "100", f"{len(losses):,}"])
     axes.minorticks_off()
     return figure
@@ -124,11 +127,11 @@ def cosines(
         axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
         axes.set_yticks(range(len(rows)), rows)
     all_axes[0].set_ylabel(ylabel)
-    figure.colorbar(image, ax=all_axes, label="cosine", shrink=0.8)
+    figure.colorbar(image, ax=all_axes, label=_("cosine"), shrink=0.8)
     return figure
 
 
-def feature_map(values: Tensor, columns: Sequence[str], xlabel: str = "symbol that has to be written") -> Figure:
+def feature_map(values: Tensor, columns: Sequence[str], xlabel: str = _("symbol that has to be written")) -> Figure:
     """Mean activation of the features of a bottleneck, a row a feature: (m, columns).
 
     Args:
@@ -139,11 +142,11 @@ def feature_map(values: Tensor, columns: Sequence[str], xlabel: str = "symbol th
     figure = new_figure(5.2, 1.0 + 0.2 * len(values))
     axes = figure.subplots()
     image = axes.imshow(values, cmap="cividis", aspect="auto")
-    axes.set(xlabel=xlabel, ylabel=f"the {len(values)} features")
+    axes.set(xlabel=xlabel, ylabel=_("the {} features").format(len(values)))
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label="mean activation")
+    figure.colorbar(image, ax=axes, label=_("mean activation"))
     return figure
 
 
@@ -158,8 +161,8 @@ def random_slices(slices: int = 3) -> Figure:
     start, solution = torch.tensor([-0.15, -0.3]), torch.tensor([0.65, 0.5])
     demand = y - 1.6 * x**2 + 0.8  # zero on a curve
     losses = {
-        "one demand: the solutions form a curve": lambda x, y: (y - 1.6 * x**2 + 0.8).abs(),
-        "two demands: one point is left": lambda x, y: ((x - solution[0]) ** 2 + (y - solution[1]) ** 2).sqrt(),
+        _("one demand: the solutions form a curve"): lambda x, y: (y - 1.6 * x**2 + 0.8).abs(),
+        _("two demands: one point is left"): lambda x, y: ((x - solution[0]) ** 2 + (y - solution[1]) ** 2).sqrt(),
     }
     panels = figure.subplots(1, 2)
     for panel, (title, loss) in zip(panels, losses.items(), strict=True):
@@ -168,13 +171,17 @@ def random_slices(slices: int = 3) -> Figure:
             line = start + way * torch.stack([angle.cos(), angle.sin()])  # (places, 2)
             line = line[(line.abs() <= 1.25).all(dim=1)]
             best = line[loss(*line.T).argmin()]
-            panel.plot(*line.T, color=STYLE["intrinsic"][0], linewidth=1.5, label=None if i else "random line, D = 1")
-            panel.plot(*best, "*", color="#882255", markersize=12, label=None if i else "its best place")
-        panel.plot(*start, "o", color="black", markersize=7, label="the start")
-        panel.set(title=title, xlabel="first weight", ylabel="second weight", xlim=(-1.25, 1.25), ylim=(-1.25, 1.25))
+            panel.plot(
+                *line.T, color=STYLE["intrinsic"][0], linewidth=1.5, label=None if i else _("random line, D = 1")
+            )
+            panel.plot(*best, "*", color="#882255", markersize=12, label=None if i else _("its best place"))
+        panel.plot(*start, "o", color="black", markersize=7, label=_("the start"))
+        panel.set(
+            title=title, xlabel=_("first weight"), ylabel=_("second weight"), xlim=(-1.25, 1.25), ylim=(-1.25, 1.25)
+        )
     panels[0].contour(x, y, demand, levels=[0], colors="black", linestyles="--", linewidths=1.2)
     panels[1].plot(*solution, "kx", markersize=9)
-    figure.colorbar(shades, ax=panels[1], label="loss")
+    figure.colorbar(shades, ax=panels[1], label=_("loss"))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3)
     return figure
@@ -192,7 +199,11 @@ def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
     widths = [tensors[0].numel() for tensors in scales.values()]
     figure = new_figure(11, 1.2 * layers + 1.1)
     panels = figure.subplots(layers, len(scales), sharey=True, squeeze=False, width_ratios=widths)
-    kinds = {"louder": STYLE["lst"][0], "quieter": STYLE["ia3"][0], "turned over (below zero)": STYLE["adapter"][0]}
+    kinds = {
+        _("louder"): STYLE["lst"][0],
+        _("quieter"): STYLE["ia3"][0],
+        _("turned over (below zero)"): STYLE["adapter"][0],
+    }
     for column, (kind, tensors) in enumerate(scales.items()):
         for layer, values in enumerate(tensors):
             panel = panels[layer][column]
@@ -205,8 +216,10 @@ def equaliser(scales: Mapping[str, Sequence[Tensor]]) -> Figure:
             panel.set(xlim=(-0.5, len(values) - 0.5), xticks=[])
         panels[0][column].set_title(f"{kind} ({widths[column]})", fontsize=10)
     for layer in range(layers):
-        panels[layer][0].set(ylabel=f"block {layer}", ylim=(-4.1, 4.1))
-        panels[layer][0].set_yticks([-4, -2, 0, 2, 4], ["1/16", "1/4", "as it was", "4 times", "16 times"], fontsize=8)
+        panels[layer][0].set(ylabel=_("block {}").format(layer), ylim=(-4.1, 4.1))
+        panels[layer][0].set_yticks(
+            [-4, -2, 0, 2, 4], ["1/16", "1/4", _("as it was"), _("4 times"), _("16 times")], fontsize=8
+        )
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=color, label=label) for label, color in kinds.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
     return figure
@@ -231,9 +244,9 @@ def length_over_direction(paths: Mapping[str, Mapping[str, Sequence[tuple[float,
             beside = {"xytext": place, "textcoords": "axes fraction", "ha": "left", "va": "center"}
             line = {"arrowstyle": "-", "color": BASE, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
             panel.annotate(name, end, fontsize=10, arrowprops=line, **beside)
-        panel.set(title=NAMES[method], xlabel="change of direction")
+        panel.set(title=_(NAMES[method]), xlabel=_("change of direction"))
         panel.locator_params(nbins=4)
-    panels[0].set_ylabel("change of length")
+    panels[0].set_ylabel(_("change of length"))
     return figure
 
 
@@ -261,7 +274,7 @@ def directions_kept(scores: Mapping[str, Mapping[int, float]], shares: Mapping[i
     figure = new_figure(6.5, 3.4)
     axes = figure.subplots()
     axes.fill_between(list(shares), list(shares.values()), color=BASE, alpha=0.25, linewidth=0)
-    axes.text(16, 0.3, "share of the change", ha="center", va="center", color="#6A6A6A", fontsize=11)
+    axes.text(16, 0.3, _("share of the change"), ha="center", va="center", color="#6A6A6A", fontsize=11)
     for (task, points), method in zip(
         scores.items(), ("lora", "adapter", "lst"), strict=False
     ):  # colours of tasks here
@@ -271,7 +284,9 @@ def directions_kept(scores: Mapping[str, Mapping[int, float]], shares: Mapping[i
         side = {"xytext": (-9, 5), "ha": "right"} if method == "lora" else {"xytext": (9, -10), "ha": "left"}
         text = {"color": color, "fontsize": 11, "textcoords": "offset points"} | side
         axes.annotate(task, (middle, points[middle]), **text)  # one left of its line, the next right of it
-    axes.set(xscale="log", xlabel="directions kept in each matrix, r", ylabel="held-out accuracy", ylim=(-0.03, 1.06))
+    axes.set(
+        xscale="log", xlabel=_("directions kept in each matrix, r"), ylabel=_("held-out accuracy"), ylim=(-0.03, 1.06)
+    )
     axes.set_xticks(list(shares), [str(r) for r in shares])
     axes.minorticks_off()
     return figure

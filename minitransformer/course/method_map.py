@@ -7,17 +7,23 @@ from matplotlib.figure import Figure
 
 from minitransformer.course.diagrams import FROZEN, canvas
 from minitransformer.course.plots import NAMES, STYLE
+from minitransformer.course.words import _, later
 
 PLACES = {  # rows of the map, from the input inwards
-    "input": "the input",
-    "memory": "keys, values,\ninner activations",
-    "matrix": "each matrix",
-    "vector": "biases and norms",
-    "stream": "what a sublayer\nor block gives",
-    "beside": "beside the model",
-    "all": "all weights at once",
+    "input": _("the input"),
+    "memory": _("keys, values,\ninner activations"),
+    "matrix": _("each matrix"),
+    "vector": _("biases and norms"),
+    "stream": _("what a sublayer\nor block gives"),
+    "beside": _("beside the model"),
+    "all": _("all weights at once"),
 }
-WAYS = {"front": "put in front", "scaled": "multiplied", "added": "added", "instead": "in its place"}  # columns
+WAYS = {
+    "front": _("put in front"),
+    "scaled": _("multiplied"),
+    "added": _("added"),
+    "instead": _("in its place"),
+}  # columns
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,13 @@ ENTRIES: dict[str, Entry] = {
     "mam": course("mam", "09_mam_adapter", (("memory", "front"), ("stream", "added")), "a prefix, and two thin layers", "attention, and beside the feed-forward network", "before, and to the output", "no"),
     "intrinsic": course("intrinsic", "10_intrinsic_dimension", (("all", "added"),), "D numbers", "all weights, along random directions", "to the weights", "into the weights"),
     "bitfit": example("BitFit", "bitfit", "vector", "added", "a vector", "behind each matrix and norm", "to the bias", "into the bias"),
-    "layer_norms": example("layer norms", "layer_norms", "vector", "instead", "scale and shift", "every norm", "in their place", "in their place"),
+    "layer_norms": example(later("layer norms"), "layer_norms", "vector", "instead", "scale and shift", "every norm", "in their place", "in their place"),
     "vera": example("VeRA", "vera", "matrix", "added", "two vectors", EACH, "around frozen random matrices, to the output", INTO),
     "pissa": example("PiSSA", "pissa", "matrix", "added", "A and B, from the singular vectors", EACH, OUTPUT, INTO),
     "rslora": example("rsLoRA", "rslora", "matrix", "added", "A and B, scaled by alpha / sqrt(r)", EACH, OUTPUT, INTO),
     "lora_plus": example("LoRA+", "lora_plus", "matrix", "added", "A and B, at two rates", EACH, OUTPUT, INTO),
     "loreft": example("LoReFT", "loreft", "stream", "instead", "directions, and what is written there", "behind each block", "in the place of what the stream says along them", "no"),
-    "sparse_mask": example("sparse mask", "sparse_mask", "matrix", "added", "entries drawn at random", EACH, "to the matrix", INTO),
+    "sparse_mask": example(later("sparse mask"), "sparse_mask", "matrix", "added", "entries drawn at random", EACH, "to the matrix", INTO),
 }
 # fmt: on
 
@@ -108,7 +114,7 @@ def map_figure() -> Figure:
     axes.text(
         -0.95,
         7.3,
-        "coloured: lessons 01 to 10;  grey: files in examples/;  dashed edge: cannot be merged",
+        _("coloured: lessons 01 to 10;  grey: files in examples/;  dashed edge: cannot be merged"),
         fontsize=9.5,
     )
     return figure
@@ -129,4 +135,4 @@ def pill(axes: plt.Axes, name: str, x: float, y: float) -> None:
     merges = entry.merged != "no"
     edge = {"edgecolor": "black", "linewidth": 1.3, "linestyle": "-" if merges else (0, (3, 2))}
     face = {"boxstyle": "round,pad=0.22", "facecolor": STYLE[name][0] if own else FROZEN, **edge}
-    axes.text(x, y, entry.label, ha="center", va="center", fontsize=9, color="white" if own else "black", bbox=face)
+    axes.text(x, y, _(entry.label), ha="center", va="center", fontsize=9, color="white" if own else "black", bbox=face)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator
 from torch import Tensor
 
+from minitransformer.course.words import _, later
+
 # Colours of middle brightness, at least 3 : 1 against white and against the dark grey of notebooks; the markers tell
 # methods apart in print and for colour-blind readers.
 STYLE: dict[str, tuple[str, str]] = {  # method -> colour, marker
@@ -26,9 +28,9 @@ STYLE: dict[str, tuple[str, str]] = {  # method -> colour, marker
     "intrinsic": ("#178F8F", "*"),
     "parallel": ("#4A7BA6", "d"),  # half of MAM
 }
-NAMES = {  # method -> what it is called in a picture
-    "full": "full", "adapter": "adapters", "prompt": "prompt", "prefix": "prefix", "ia3": "(IA)³", "lora": "LoRA",
-    "dora": "DoRA", "lst": "ladder side", "mam": "MAM", "intrinsic": "random slice",
+NAMES = {  # method -> what it is called in a picture, there as _(NAMES[method])
+    "full": later("full"), "adapter": later("adapters"), "prompt": "prompt", "prefix": "prefix", "ia3": "(IA)³",
+    "lora": "LoRA", "dora": "DoRA", "lst": later("ladder side"), "mam": "MAM", "intrinsic": later("random slice"),
 }  # fmt: skip
 BASE = "#888888"  # the colour of "before any training", and of what the base knew
 NEW = "#C8641E"  # the colour of a skill that is being taught
@@ -70,13 +72,13 @@ def new_and_old(panels: Mapping[str, Sequence[tuple[float, float, float]]], xlab
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, points) in zip(all_axes, panels.items(), strict=True):
         x, new, old = zip(*points, strict=True)
-        axes.plot(x, new, "o-", color=NEW, linewidth=2, label="the new skill")
-        axes.plot(x, old, "s-", color=BASE, linewidth=2, label="the old skills")
+        axes.plot(x, new, "o-", color=NEW, linewidth=2, label=_("the new skill"))
+        axes.plot(x, old, "s-", color=BASE, linewidth=2, label=_("the old skills"))
         axes.set(title=title, xlabel=xlabel, ylim=(-0.03, 1.05))
         if log:
             axes.set(xscale="log", xticks=x, xticklabels=[f"{step:g}" for step in x])
             axes.minorticks_off()
-    all_axes[0].set_ylabel("held-out questions right")
+    all_axes[0].set_ylabel(_("held-out questions right"))
     handles, labels = all_axes[0].get_legend_handles_labels()
     texts = figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=11).get_texts()
     for text, color in zip(texts, (NEW, BASE), strict=True):
@@ -103,12 +105,14 @@ def score_over_kept(
             axes.annotate(f"{rate:f}".rstrip("0"), (left, score), textcoords="offset points", fontsize=10, **place)
     if start is not None:
         axes.plot(start[1], start[0], "o", color=BASE, markersize=8)
-        axes.annotate("the base", (start[1], start[0]), (-9, 0), textcoords="offset points", ha="right", va="center")
+        axes.annotate(_("the base"), (start[1], start[0]), (-9, 0), textcoords="offset points", ha="right", va="center")
     axes.annotate(
-        "better", (0.66, 0.62), (0.5, 0.44), fontsize=11, ha="center", va="center", color=BASE,
+        _("better"), (0.66, 0.62), (0.5, 0.44), fontsize=11, ha="center", va="center", color=BASE,
         arrowprops={"arrowstyle": "->", "color": BASE},
     )  # fmt: skip
-    axes.set(xlabel="kept of the old skills", ylabel="score on the new skill", xlim=(-0.06, 1.06), ylim=(-0.05, 1.15))
+    axes.set(
+        xlabel=_("kept of the old skills"), ylabel=_("score on the new skill"), xlim=(-0.06, 1.06), ylim=(-0.05, 1.15)
+    )
     return figure
 
 
@@ -132,12 +136,12 @@ def kept_by_method(curves: Mapping[str, Sequence[tuple[float, float, float]]], b
             place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
             words = f"{rates[end]:f}".rstrip("0").rstrip(".")
             panel.annotate(words, (kept[end], scores[end]), textcoords="offset points", fontsize=9, **place)
-        panel.set_title(NAMES[method], color=STYLE[method][0], fontsize=11)
+        panel.set_title(_(NAMES[method]), color=STYLE[method][0], fontsize=11)
     for panel in panels.flat[len(curves) :]:
         panel.axis("off")
     panels[0][0].set(xlim=(-0.14, 1.14), ylim=(-0.05, 1.25), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    figure.supxlabel("kept of the old skills (more is better)", fontsize=10)
-    figure.supylabel("score on the new skill", fontsize=10)
+    figure.supxlabel(_("kept of the old skills (more is better)"), fontsize=10)
+    figure.supylabel(_("score on the new skill"), fontsize=10)
     return figure
 
 
@@ -156,20 +160,20 @@ def accuracy_over_parameters(rows: Sequence[Mapping]) -> Figure:
     for task, panel in zip(tasks, panels[0], strict=True):
         mine = [row for row in rows if row["task"] == task]
         up = mine[0]["metric"] == "accuracy"
-        panel.axhline(mine[0]["score_base"], color=BASE, linestyle=":", label="base")
+        panel.axhline(mine[0]["score_base"], color=BASE, linestyle=":", label=_("base"))
         for row in mine:
             low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
             learning = row.get("state") == "unfinished"
             panel.errorbar(
                 row["trained"], row["score"], yerr=[[low], [high]], linestyle="", markersize=8, capsize=3,
-                markerfacecolor="none" if learning else None, label=NAMES.get(row["method"], row["method"]), **method_style(row["method"]),
+                markerfacecolor="none" if learning else None, label=_(NAMES.get(row["method"], row["method"])), **method_style(row["method"]),
             )  # fmt: skip
             if learning:
                 place, tip = (row["trained"], row["score"]), (0, 14 if up else -14)
                 arrow = {"arrowstyle": "->", "color": method_style(row["method"])["color"]}
                 panel.annotate("", tip, place, textcoords="offset points", arrowprops={**arrow, "arrowstyle": "<-"})
-        better = f"{mine[0]['metric']} ({'more' if up else 'less'} is better)"
-        panel.set(title=task, xscale="log", xlabel="trained parameters", ylabel=better)
+        better = (_("{} (more is better)") if up else _("{} (less is better)")).format(_(mine[0]["metric"]))
+        panel.set(title=task, xscale="log", xlabel=_("trained parameters"), ylabel=better)
         panel.margins(x=0.15)
         count_axis(panel)
         if up:
@@ -217,12 +221,12 @@ def score_over_steps(
             panel.plot(steps[-1:], scores[-1:], linestyle="", markersize=7, markerfacecolor=face, **style)
             later = (longest - len(points)) * scores[-1]  # a method that had solved its task was stopped
             arrivals[method] = -sum(scores) - later  # a large area under the curve is an early arrival
-        panel.set(title=task, xscale="log", xlabel="training steps", ylim=(-0.04, 1.04))
+        panel.set(title=task, xscale="log", xlabel=_("training steps"), ylim=(-0.04, 1.04))
         panel.margins(x=0.12)
         if marked:
             panel.axvline(marked[task], color=BASE, linestyle=":", linewidth=1.5, zorder=1)
         label_in_order(panel, arrivals)
-    panels[0].set_ylabel("held-out accuracy (more is better)")
+    panels[0].set_ylabel(_("held-out accuracy (more is better)"))
     return figure
 
 
@@ -244,7 +248,10 @@ def base_curves(curves: Mapping[str, Sequence[Mapping]]) -> Figure:
         side = {"xytext": (0, 14), "ha": "right"} if short else {"xytext": (9, 0), "va": "center"}
         axes.annotate(label, (steps[-1], scores[-1]), textcoords="offset points", color=color, **side)
     axes.set(
-        xscale="log", xlabel="training steps of the prompt", ylabel="compose, held-out accuracy", ylim=(-0.04, 1.04)
+        xscale="log",
+        xlabel=_("training steps of the prompt"),
+        ylabel=_("compose, held-out accuracy"),
+        ylim=(-0.04, 1.04),
     )
     axes.set_xlim(right=4 * axes.get_xlim()[1])
     return figure
@@ -267,8 +274,8 @@ def seeds_by_method(scores: Mapping[str, Sequence[float]], reference: tuple[str,
     axes.axvline(sum(draws) / len(draws), color=NEW, linewidth=2)
     axes.plot(draws, [-1] * len(draws), "o", color=NEW, alpha=0.4, markersize=6)
     axes.text(min(draws) - 0.004, -1, label, color=NEW, ha="right", va="center")
-    axes.set_yticks(range(len(scores)), [NAMES.get(method, method) for method in scores])
-    axes.set(xlabel="held-out questions right", ylim=(len(scores) - 0.5, -1.6), xlim=(None, 1.005))
+    axes.set_yticks(range(len(scores)), [_(NAMES.get(method, method)) for method in scores])
+    axes.set(xlabel=_("held-out questions right"), ylim=(len(scores) - 0.5, -1.6), xlim=(None, 1.005))
     return figure
 
 
@@ -287,7 +294,7 @@ def size_axis(sizes: Mapping[str, float], others: tuple[str, float, float]) -> F
     label, low, high = others
     axes.plot([low, high], [0, 0], color=BASE, linewidth=9, solid_capstyle="butt")
     axes.annotate(label, ((low * high) ** 0.5, 0), (0, 9), textcoords="offset points", color=BASE, ha="center")
-    axes.set(xscale="log", xlabel="parameters", ylim=(-0.5, 1.2), yticks=[], xlim=(1e4, 1e11))
+    axes.set(xscale="log", xlabel=_("parameters"), ylim=(-0.5, 1.2), yticks=[], xlim=(1e4, 1e11))
     axes.spines["left"].set_visible(False)
     return figure
 
@@ -304,7 +311,7 @@ def label_in_order(panel: Axes, arrivals: Mapping[str, float]) -> None:
         height = 1.0 - n * 0.1
         style = method_style(method)
         panel.plot(1.04, height, markersize=6, linestyle="", transform=across, clip_on=False, **style)
-        name = NAMES.get(method, method)
+        name = _(NAMES.get(method, method))
         panel.text(1.08, height, name, transform=across, color=style["color"], fontsize=10, va="center")
 
 
@@ -326,7 +333,7 @@ def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], lo
     for panel, (task, methods) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
         roof = 2.2 * longest[task]
         panel.axhspan(1.3 * longest[task], 4 * longest[task], color=BASE, alpha=0.12, linewidth=0)
-        words = f"not within {longest[task]:,} steps"
+        words = _("not within {:,} steps").format(longest[task])
         panel.text(0.98, 0.985, words, transform=panel.transAxes, color=BASE, ha="right", va="top")
         heights: dict[float, list[tuple[int, str]]] = {}
         for method, (numbers, steps) in methods.items():
@@ -342,15 +349,15 @@ def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], lo
                 side = "above" if before == behind else "right" if before else "left"
                 offset, across, up = sides[side]
                 panel.annotate(
-                    NAMES[method], (place, height), offset, textcoords="offset points", ha=across, va=up,
+                    _(NAMES[method]), (place, height), offset, textcoords="offset points", ha=across, va=up,
                     color=style["color"],
                 )  # fmt: skip
-        panel.set(title=task, xscale="log", yscale="log", xlabel="trained numbers", ylabel="steps to 0.95")
+        panel.set(title=task, xscale="log", yscale="log", xlabel=_("trained numbers"), ylabel=_("steps to 0.95"))
         panel.set_ylim(0.4 * min(steps for _, steps in methods.values()), 4 * longest[task])
         panel.margins(x=0.28)
         count_axis(panel)
         panel.annotate(
-            "better", (0.02, 0.03), (0.16, 0.12), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
+            _("better"), (0.02, 0.03), (0.16, 0.12), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
             ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
         )  # fmt: skip
     return figure
@@ -365,21 +372,23 @@ def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
     axes.plot(rows[0]["kept_base"], rows[0]["score_base"], "o", color=BASE, markersize=8)
-    axes.annotate("base", (rows[0]["kept_base"], rows[0]["score_base"]), (8, 0), textcoords="offset points", color=BASE)
+    axes.annotate(
+        _("base"), (rows[0]["kept_base"], rows[0]["score_base"]), (8, 0), textcoords="offset points", color=BASE
+    )
     for row in rows:
         style = method_style(row["method"])
         low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
         bars = {"yerr": [[low], [high]], "linestyle": "", "markersize": 8, "capsize": 3}
         axes.errorbar(row["kept"], row["score"], **bars, **style)
-        place, name = (row["kept"], row["score"]), NAMES.get(row["method"], row["method"])
+        place, name = (row["kept"], row["score"]), _(NAMES.get(row["method"], row["method"]))
         close = any(0 < other["kept"] - place[0] < 0.04 and abs(other["score"] - place[1]) < 0.05 for other in rows)
         side = {"xytext": (-8, 4), "ha": "right"} if close else {"xytext": (8, 4)}  # not into the next one's name
         axes.annotate(name, place, textcoords="offset points", color=style["color"], **side)
     axes.annotate(
-        "better", (0.02, 0.04), (0.13, 0.17), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
+        _("better"), (0.02, 0.04), (0.13, 0.17), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
         ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
     )  # fmt: skip
-    axes.set(xlabel="documentation, attached (bits per character)", ylabel="code (bits per character)")
+    axes.set(xlabel=_("documentation, attached (bits per character)"), ylabel=_("code (bits per character)"))
     axes.margins(x=0.12, y=0.1)
     return figure
 
@@ -408,7 +417,7 @@ def scores_over(rows: Sequence[Mapping], setting: str, xlabel: str, target: Mapp
         panel.set(title=task, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.03))
         panel.set_xticks(x, [f"{value:g}" for value in x])
         panel.minorticks_off()
-    panels[0].set_ylabel("held-out accuracy")
+    panels[0].set_ylabel(_("held-out accuracy"))
     panels[-1].text(min(x), target[tasks[-1]] - 0.02, words, color="#6A6A6A", ha="left", va="top")
     return figure
 
@@ -438,10 +447,10 @@ def kept_bytes(shares: Mapping[str, float], published: Mapping[str, float], way_
         axes.axvline(share, color="black", linestyle="--", linewidth=1, zorder=3)
         axes.text(share, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=9, ha="center", va="bottom")
     axes.axvspan(0, way_down, color=BASE, alpha=0.2, linewidth=0, zorder=0)
-    words = "shaded: the way down to block 1, for one bias there"
+    words = _("shaded: the way down to block 1, for one bias there")
     axes.text(0, 1.07, words, transform=axes.get_xaxis_transform(), fontsize=10, color="#6A6A6A", va="bottom")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="kept for backward, as a part of full fine-tuning", xlim=(0, 1.1 * max(shares.values())))
+    axes.set(xlabel=_("kept for backward, as a part of full fine-tuning"), xlim=(0, 1.1 * max(shares.values())))
     return figure
 
 
@@ -460,11 +469,11 @@ def staircase(shares: Mapping[str, float], xlabel: str, way: str) -> Figure:
         axes.text(place, share + 0.015, f"{share:.2f}", ha="center", va="bottom", fontsize=10, color=NEW)
     axes.axhline(1, color=STYLE["full"][0], linestyle="--", linewidth=1)
     last = len(shares) - 0.5
-    axes.text(last, 1.02, "full fine-tuning", ha="right", va="bottom", fontsize=10, color=STYLE["full"][0])
+    axes.text(last, 1.02, _("full fine-tuning"), ha="right", va="bottom", fontsize=10, color=STYLE["full"][0])
     axes.annotate("", (-0.5, 0.78), (last, 0.78), arrowprops={"arrowstyle": "-|>", "color": "black"})
     axes.text(last, 0.8, way, ha="right", va="bottom", fontsize=10)
     axes.set_xticks(range(len(shares)), list(shares))
-    axes.set(xlabel=xlabel, ylabel="kept for backward", ylim=(0, 1.12), xlim=(-0.55, last + 0.05))
+    axes.set(xlabel=xlabel, ylabel=_("kept for backward"), ylim=(0, 1.12), xlim=(-0.55, last + 0.05))
     return figure
 
 
@@ -491,9 +500,9 @@ def parameter_ranges(
         for setting, n in counts.items():
             axes.annotate(setting, (n, place), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=9)
     axes.axvline(total, color=BASE, linestyle=":", zorder=1)
-    axes.text(total, 1.01, "all of it", transform=axes.get_xaxis_transform(), color=BASE, ha="center", fontsize=9)
+    axes.text(total, 1.01, _("all of it"), transform=axes.get_xaxis_transform(), color=BASE, ha="center", fontsize=9)
     axes.set_yticks(range(len(computed)), list(computed))
-    axes.set(xscale="log", xlabel="trained parameters; pale: the quoted range", ylim=(len(computed) - 0.4, -0.7))
+    axes.set(xscale="log", xlabel=_("trained parameters; pale: the quoted range"), ylim=(len(computed) - 0.4, -0.7))
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure
@@ -522,7 +531,7 @@ def memory_bars(budgets: Mapping[str, Mapping[str, float]], cards: Mapping[str, 
         axes.axvline(size / 1e9, color="black", linestyle="--", linewidth=1.4, zorder=3)
         axes.text(size / 1e9, 1.01, label, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     axes.set_yticks(range(len(budgets)), list(budgets), fontsize=10)
-    axes.set(xlabel="memory (GB)", xlim=(0, 1.06 * left.max()), ylim=(len(budgets) - 0.5, -0.6))
+    axes.set(xlabel=_("memory (GB)"), xlim=(0, 1.06 * left.max()), ylim=(len(budgets) - 0.5, -0.6))
     figure.legend(loc="outside lower center", ncols=len(colors), frameon=False)
     return figure
 
@@ -595,9 +604,11 @@ def rounding_over_swaps(errors: Mapping[str, Mapping[int, float]]) -> Figure:
         axes.plot(list(points), heights, marker=marker, color=color, linewidth=1.8)
         place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(label, (list(points)[-1], heights[-1]), color=color, fontsize=11, **place)
-    axes.set(xscale="log", yscale="log", xlabel="swaps", ylabel="largest change of a logit,\nover the largest logit")
+    axes.set(
+        xscale="log", yscale="log", xlabel=_("swaps"), ylabel=_("largest change of a logit,\nover the largest logit")
+    )
     if any(error == 0 for points in errors.values() for error in points.values()):
         ticks = [tick for tick in 10.0 ** np.arange(-9, 1) if tick > 3 * floor]
-        axes.set_yticks([floor, *ticks], ["zero", *(f"{tick:.0e}" for tick in ticks)])
+        axes.set_yticks([floor, *ticks], [_("zero"), *(f"{tick:.0e}" for tick in ticks)])
         axes.minorticks_off()
     return figure

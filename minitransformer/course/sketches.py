@@ -9,6 +9,7 @@ from torch import Tensor
 
 from minitransformer.course.diagrams import FROZEN, GREY, arrow, canvas
 from minitransformer.course.plots import BASE, STYLE, new_figure
+from minitransformer.course.words import _
 
 
 def cache_table(stored: Sequence[str], text: Sequence[str], n_layer: int, trained: bool = False) -> Figure:
@@ -34,18 +35,18 @@ def cache_table(stored: Sequence[str], text: Sequence[str], n_layer: int, traine
             axes.add_patch(box)
     for block in range(n_layer):
         top = 2 * (n_layer - block)
-        axes.text(-0.3, top - 0.55, "keys", ha="right", va="center", fontsize=9)
-        axes.text(-0.3, top - 1.55, "values", ha="right", va="center", fontsize=9)
-        axes.text(-2.15, top - 1.05, f"block {block}", ha="center", va="center", fontsize=9, rotation=90)
-    words = f"{p} trained columns" if trained else f"{p} stored columns"
+        axes.text(-0.3, top - 0.55, _("keys"), ha="right", va="center", fontsize=9)
+        axes.text(-0.3, top - 1.55, _("values"), ha="right", va="center", fontsize=9)
+        axes.text(-2.15, top - 1.05, _("block {}").format(block), ha="center", va="center", fontsize=9, rotation=90)
+    words = (_("{} trained columns") if trained else _("{} stored columns")).format(p)
     color = STYLE["prefix"][0] if trained else GREY
     axes.text(p / 2, -0.1, words, ha="center", va="top", fontsize=11, color=color)
-    axes.text(p + 0.6 + len(text) / 2, -0.1, "the text, read now", ha="center", va="top", fontsize=11)
+    axes.text(p + 0.6 + len(text) / 2, -0.1, _("the text, read now"), ha="center", va="top", fontsize=11)
     high = 2 * n_layer + 1.1
     last = width - 0.5
     arrow(axes, (last, high), (last, high + 0.5), (p / 2, high + 0.5), (p / 2, high))
     axes.text(
-        p + 0.3, high + 0.55, "each token looks back at all of it", ha="center", va="bottom", fontsize=10, color=GREY
+        p + 0.3, high + 0.55, _("each token looks back at all of it"), ha="center", va="bottom", fontsize=10, color=GREY
     )
     return figure
 
@@ -57,15 +58,15 @@ def share_maps(shares: Tensor, labels: Sequence[str]) -> Figure:
         shares: from 0 to 1, (n_layer, n_head, T).
         labels: of the tokens.
     """
-    n_layer, n_head, _ = shares.shape
+    n_layer, n_head = shares.shape[:2]
     figure = new_figure(3.7 * n_layer + 0.5, 0.9 + 0.42 * n_head)
     panels = figure.subplots(1, n_layer, sharey=True, squeeze=False)[0]
     for block, (panel, values) in enumerate(zip(panels, shares, strict=True)):
         image = panel.imshow(values.tolist(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        panel.set(title=f"block {block}", xlabel="token that looks")
+        panel.set(title=_("block {}").format(block), xlabel=_("token that looks"))
         panel.set_xticks(range(len(labels)), labels, fontsize=11)
-        panel.set_yticks(range(n_head), [f"head {head}" for head in range(n_head)], fontsize=10)
-    figure.colorbar(image, ax=panels, label="attention on the prefix")
+        panel.set_yticks(range(n_head), [_("head {}").format(head) for head in range(n_head)], fontsize=10)
+    figure.colorbar(image, ax=panels, label=_("attention on the prefix"))
     return figure
 
 
@@ -88,7 +89,9 @@ def mask_grid(panels: Mapping[str, Tensor], columns: Sequence[str], rows: Sequen
         axes.set_yticks([y + 0.46 for y in range(len(rows))], rows, fontsize=11)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.text(prefix / 2, len(rows) + 0.35, "prefix", ha="center", va="top", fontsize=11, color=STYLE["prefix"][0])
+        axes.text(
+            prefix / 2, len(rows) + 0.35, _("prefix"), ha="center", va="top", fontsize=11, color=STYLE["prefix"][0]
+        )
     return figure
 
 
@@ -106,8 +109,8 @@ def score_over_rates(lines: Mapping[str, Mapping[float, float]], shifts: Mapping
         for axes, shift in ((left, 1.0), (right, shifts[label])):
             x = [rate * shift for rate in points]
             axes.plot(x, list(points.values()), dash, marker=marker, color=color, linewidth=2, label=label)
-    left.set(xscale="log", xlabel="learning rate", ylabel="held-out accuracy", ylim=(-0.04, 1.06))
-    right.set(xscale="log", xlabel="learning rate, times how far it moves the table")
+    left.set(xscale="log", xlabel=_("learning rate"), ylabel=_("held-out accuracy"), ylim=(-0.04, 1.06))
+    right.set(xscale="log", xlabel=_("learning rate, times how far it moves the table"))
     handles, labels = left.get_legend_handles_labels()
     texts = figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=11).get_texts()
     for text, color in zip(texts, colors, strict=False):
@@ -132,9 +135,9 @@ def serving_diagram(shelf: Sequence[str], batch: Sequence[tuple[str, str, str]])
     axes.add_patch(plt.Rectangle((5.2, -0.5), 2.6, n, zorder=2, **hatched))
     plain = {"facecolor": FROZEN, "edgecolor": "none", "pad": 3}
     axes.text(
-        6.5, n / 2 - 0.5, "one base,\nfrozen,\none pass", ha="center", va="center", fontsize=11, bbox=plain, zorder=3
+        6.5, n / 2 - 0.5, _("one base,\nfrozen,\none pass"), ha="center", va="center", fontsize=11, bbox=plain, zorder=3
     )
-    axes.text(4.9, n + 1.0, "the shelf", ha="right", va="center", fontsize=11)
+    axes.text(4.9, n + 1.0, _("the shelf"), ha="right", va="center", fontsize=11)
     for place, task in enumerate(shelf):
         block = plt.Rectangle(
             (5.2 + 3.2 * place, n + 0.65), 2.9, 0.7, facecolor=colors[task], edgecolor="black", linewidth=1.5
@@ -167,7 +170,7 @@ def time_bars(seconds: Mapping[str, float], shade: Sequence[str] = ()) -> Figure
         axes.barh(place, time / first, height=0.66, color=STYLE["lora"][0] if label in shade else BASE)
         axes.text(time / first * 1.05, place, f"{time / first:.1f}", va="center", fontsize=11)
     axes.set_yticks(range(len(seconds)), list(seconds), fontsize=11)
-    axes.set(xscale="log", xlabel="times the first", ylim=(len(seconds) - 0.5, -0.5), xlim=(0.7, None))
+    axes.set(xscale="log", xlabel=_("times the first"), ylim=(len(seconds) - 0.5, -0.5), xlim=(0.7, None))
     axes.margins(x=0.15)
     return figure
 
@@ -191,9 +194,9 @@ def learned_in_turn(
             axes.axvspan(stages[n], stages[n + 1], ymin=0.93, color=color, linewidth=0)
             middle, long = (stages[n] + stages[n + 1]) / 2, stages[n + 1] - stages[n] > last / 10  # room for the name
             axes.text(middle, 1.095, task if long else "", ha="center", va="center", fontsize=9, color="white")
-        axes.set(title=title, xlabel="training steps, over all tasks", ylim=(-0.04, 1.14), xlim=(0, last))
+        axes.set(title=title, xlabel=_("training steps, over all tasks"), ylim=(-0.04, 1.14), xlim=(0, last))
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
-    all_axes[0].set_ylabel("held-out accuracy")
+    all_axes[0].set_ylabel(_("held-out accuracy"))
     return figure
 
 
@@ -211,9 +214,15 @@ def gates_over_steps(gates: Tensor, tasks: Sequence[str], experts: Sequence[str]
             axes.plot(line, dash, color=color, linewidth=2.2)
             if expert == task:
                 axes.text(
-                    len(line) - 1, line[-1] - 0.06, f"expert {expert}", color=color, ha="right", va="top", fontsize=10
+                    len(line) - 1,
+                    line[-1] - 0.06,
+                    _("expert {}").format(expert),
+                    color=color,
+                    ha="right",
+                    va="top",
+                    fontsize=10,
                 )
-        axes.set(title=f"questions for {task}", xlabel="training step of the router", ylim=(-0.03, 1.05))
+        axes.set(title=_("questions for {}").format(task), xlabel=_("training step of the router"), ylim=(-0.03, 1.05))
         if n == 0:
-            axes.set_ylabel("gate")
+            axes.set_ylabel(_("gate"))
     return figure

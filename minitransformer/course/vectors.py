@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from minitransformer.course.plots import BASE, STYLE, new_figure
+from minitransformer.course.words import _
 
 
 def wandering(paths: Mapping[str, Tensor], tokens: Tensor, names: Sequence[str]) -> Figure:
@@ -62,11 +63,14 @@ def row_on_circle(old: Tensor, change: Tensor) -> Figure:
     axes = figure.subplots()
     axes.add_patch(plt.Circle((0, 0), size, fill=False, color=BASE, linestyle="--", linewidth=1.2))
     middle = (0.4 * on_circle).tolist()
-    also = "stretched" if tip.norm() > size else "shortened"
+    stretched, shortened = (
+        _("LoRA moves the tip:\nturned, and stretched too"),
+        _("LoRA moves the tip:\nturned, and shortened too"),
+    )
     arrows = [  # the end of an arrow, its colour, its words, and where those stand
-        ((0.0, size), BASE, "the old row", (-0.03 * reach, 0.5 * size), "right"),
-        (tip.tolist(), STYLE["lora"][0], f"LoRA moves the tip:\nturned, and {also} too", None, "left"),
-        (on_circle.tolist(), STYLE["dora"][0], "DoRA: only turned.\nHow long it is, m says", middle, "left"),
+        ((0.0, size), BASE, _("the old row"), (-0.03 * reach, 0.5 * size), "right"),
+        (tip.tolist(), STYLE["lora"][0], stretched if tip.norm() > size else shortened, None, "left"),
+        (on_circle.tolist(), STYLE["dora"][0], _("DoRA: only turned.\nHow long it is, m says"), middle, "left"),
     ]
     for end, color, words, place, side in arrows:
         style = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5, "shrinkA": 0, "shrinkB": 0}
@@ -107,14 +111,18 @@ def thin_matrices(change: Tensor, r: int) -> Figure:
     for x, sign in ((d_in + gap / 2, "$\\approx$"), ((at_tall + r + at_flat) / 2, "$\\times$")):
         left.text(x, d_out / 2 if "approx" in sign else r / 2, sign, ha="center", va="center", fontsize=20)
     words = {"ha": "center", "va": "top", "fontsize": 10}
-    left.text(d_in / 2, d_out + 3, f"{d_out} by {d_in}: {change.numel():,} numbers", **words)
-    left.text(at_flat + d_in / 2, r + 4, f"{r} rows of {d_in}", **words)
-    left.text(at_tall + r / 2, d_out + 3, f"{r} columns of {d_out}", **words)
-    left.text(at_flat + d_in / 2, d_out / 2 + 4, f"together {tall.numel() + flat.numel():,} numbers", **words)
+    left.text(d_in / 2, d_out + 3, _("{} by {}: {:,} numbers").format(d_out, d_in, change.numel()), **words)
+    left.text(at_flat + d_in / 2, r + 4, _("{} rows of {}").format(r, d_in), **words)
+    left.text(at_tall + r / 2, d_out + 3, _("{} columns of {}").format(r, d_out), **words)
+    left.text(
+        at_flat + d_in / 2, d_out / 2 + 4, _("together {:,} numbers").format(tall.numel() + flat.numel()), **words
+    )
     left.set(xlim=(-1, at_flat + d_in + 1), ylim=(d_out + 12, -2), aspect="equal")
     left.axis("off")
     colors = [STYLE["lora"][0] if n < r else BASE for n in range(len(S))]
     right.bar(range(1, len(S) + 1), S.tolist(), color=colors, width=0.8)
-    right.annotate(f"kept: {r}", (r, S[r - 1]), (8, 8), textcoords="offset points", color=STYLE["lora"][0], fontsize=11)
-    right.set(xlabel="direction, the strongest first", ylabel="singular value")
+    right.annotate(
+        _("kept: {}").format(r), (r, S[r - 1]), (8, 8), textcoords="offset points", color=STYLE["lora"][0], fontsize=11
+    )
+    right.set(xlabel=_("direction, the strongest first"), ylabel=_("singular value"))
     return figure
