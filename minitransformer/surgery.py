@@ -100,6 +100,20 @@ def check_gpt(model: nn.Module, method: str) -> None:
         )
 
 
+def check_unpacked(model: nn.Module, method: str) -> None:
+    """Make sure that every matrix of a model is a weight that can train, and not bytes that it is unpacked from.
+
+    Raises:
+        ValueError: one is packed; the message names it and the method.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and "weight" not in dict(module.named_parameters(recurse=False)):
+            raise ValueError(
+                f"{method} trains the weights themselves, and those of {name!r} are packed ({type(module).__name__}); "
+                "unpack the model first, or attach a method that trains beside it, as lora does"
+            )
+
+
 def check_own_forward(model: nn.Module) -> None:
     """Make sure that no module of a GPT runs in a wrapping of gradient checkpointing or the like.
 

@@ -293,6 +293,18 @@ def test_methods_train_on_four_bits_and_the_weights_stay_bit_for_bit(llama, kind
     assert mt.count_parameters(adapted, trainable_only=True) == mt.count(CONFIG, method)
 
 
+@pytest.mark.parametrize("method", ["full", "intrinsic"])
+@pytest.mark.parametrize("kind", BITS)
+def test_methods_that_train_the_weights_themselves_are_refused_on_four_bits(llama, kind, method):
+    """They would train the norms and the embeddings alone, in silence."""
+    base = to_four_bits(llama, kind)
+    before = {name: p.requires_grad for name, p in base.named_parameters()}
+    with pytest.raises(ValueError, match=f"{method} trains the weights themselves, .*q_proj.* are packed"):
+        mt.attach(base, method)
+    assert {name: p.requires_grad for name, p in base.named_parameters()} == before
+    mt.attach(from_four_bits(base), method)
+
+
 def test_lora_beside_four_bits_has_the_gradients_of_lora_beside_the_unpacked_weights(llama):
     four = mt.attach(to_four_bits(llama), "lora", rank=3)
     for p in four.parameters():

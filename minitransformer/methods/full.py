@@ -6,16 +6,17 @@ __all__ = ['METHOD', 'attach_full', 'count_full', 'merge_full']
 # %% ../../notebooks/01_full_fine_tuning.ipynb #a9b20c55
 from minitransformer.method import Method
 from minitransformer.model import GPT, GPTConfig
-from minitransformer.surgery import check_plain
+from minitransformer.surgery import check_plain, check_unpacked
 
 
 def attach_full(model: GPT) -> GPT:
     """Let every weight of the model train.
 
     Raises:
-        ValueError: a method is attached already.
+        ValueError: a method is attached already, or a matrix is packed and cannot train.
     """
     check_plain(model)
+    check_unpacked(model, "full")
     return model.requires_grad_(True)
 
 

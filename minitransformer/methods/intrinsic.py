@@ -19,6 +19,7 @@ from minitransformer.surgery import (
     check_own_forward,
     check_plain,
     check_positive,
+    check_unpacked,
     count_parameters,
     freeze,
 )
@@ -87,10 +88,11 @@ def attach_intrinsic(model: GPT, dimension: int = 1000, seed: int = 0) -> Subspa
         seed: which of the random subspaces.
 
     Raises:
-        ValueError: a setting is wrong, or a method is attached already; the model is unchanged then.
+        ValueError: a setting is wrong, a method is attached already, or a matrix is packed; the model is unchanged then.
     """
     check_plain(model)
     check_gpt(model, "intrinsic")
+    check_unpacked(model, "intrinsic")
     count_intrinsic(model.config, dimension, seed)
     freeze(model)
     return SubspaceGPT(model, dimension, seed)
