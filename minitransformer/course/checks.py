@@ -218,6 +218,7 @@ EXPLAINED = (
     (r"backward through the graph a second time", "the graph was used up already: compute anew before you go backward again"),
     (r"Cannot assign non-leaf Tensor",
      "an nn.Parameter cannot be the result of a computation: compute under torch.no_grad(), and wrap it in nn.Parameter"),
+    (r"'NoneType'", "something is None here. A linear layer may have no bias; and what returns nothing returns None"),
     (r"only Tensors created explicitly by the user", "deepcopy meets a tensor that hangs on a graph: detach it first"),
 )  # fmt: skip
 

@@ -190,4 +190,59 @@ def mended_merge(model):
         "(choice == k).nonzero().flatten()  # (n,): none for a LoRA that nobody wants\n        if len(rows):\n            y = y.index_add(0, rows, s * x[rows] @ A.T @ B.T)",
         "(choice == k).nonzero().squeeze()\n        if rows.numel():\n            y[rows] = y[rows] + s * (x[rows] @ A.T) @ B.T",
     ),
+    Right(
+        "fill_in_front",
+        "rows turned round and filled behind, fillings that see all",
+        None,
+        """def fill_in_front(base, prompts, texts):
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [torch.cat([prompt, base.wte(text)]) for prompt, text in zip(prompts, texts)]
+    rows = [row + base.wpe.weight[: len(row)] for row in rows]
+    vectors = pad_sequence([row.flip(0) for row in rows], batch_first=True, padding_value=7.0).flip(1)
+    there = pad_sequence([torch.ones(len(row)).bool() for row in rows], batch_first=True, padding_side="left")
+    S = there.size(1)
+    mask = torch.ones(S, S).tril().bool() & there[:, None] | ~there[:, :, None]
+    return vectors, mask[:, None]
+""",
+    ),
+    Right(
+        "following_lora",
+        "a buffer that is not saved",
+        "        self.original = None  # the weight, while the update is in it\n",
+        '        self.register_buffer("original", None, persistent=False)\n',
+    ),
+    Right(
+        "answer_each",
+        "sorted into segments, a bincount long",
+        None,
+        """def answer_each(base, loras, x, choice):
+    order = choice.argsort()
+    counts = torch.bincount(choice + 1, minlength=len(loras) + 1).tolist()
+    segments = x[order].split(counts)
+    paths = [x.new_zeros(counts[0], base.out_features)]
+    for segment, (A, B, s) in zip(segments[1:], loras):
+        paths.append(s * segment @ A.T @ B.T if len(segment) else x.new_zeros(0, base.out_features))
+    return base(x) + torch.cat(paths)[order.argsort()]
+""",
+    ),
+    Right(
+        "mended_merge",
+        "remembered within the call",
+        None,
+        """import functools
+
+
+def mended_merge(model):
+    copied = copy.deepcopy(model)
+
+    @functools.cache
+    def folded(layer):
+        return layer.merged()
+
+    copied.steps = nn.ModuleList(map(folded, copied.steps))
+    copied.head = folded(copied.head)
+    return copied
+""",
+    ),
 ]

@@ -545,4 +545,54 @@ def mended_merge(model):
         "torch.zeros(rank, base.in_features)",
         "leave __init__",
     ),
+    Wrong(
+        "following_lora",
+        "one place for all layers",
+        """self.original = self.base.weight.clone()  # a plain attribute is not saved
+                self.base.weight += self.scaling * self.lora_B @ self.lora_A
+            if mode and self.original is not None:
+                self.base.weight.copy_(self.original)""",
+        """FollowingLoRA.kept, self.original = self.base.weight.clone(), True
+                self.base.weight += self.scaling * self.lora_B @ self.lora_A
+            if mode and self.original is not None:
+                self.base.weight.copy_(FollowingLoRA.kept)""",
+        "another layer",
+    ),
+    Wrong(
+        "following_lora",
+        "a bias in any case",
+        "        if self.original is not None:\n            return self.base(x)\n",
+        "        if self.original is not None:\n            return x @ self.base.weight.T + self.base.bias\n",
+        "may have no bias",
+    ),
+    Wrong(
+        "answer_each",
+        "the last LoRA left out",
+        "in enumerate(loras):",
+        "in enumerate(loras[:-1]):",
+        "the last LoRA of the list is left out",
+    ),
+    Wrong(
+        "answer_each",
+        "-1 thought to be there always",
+        "    for k, (A, B, s) in enumerate(loras):",
+        "    for k in choice.unique()[1:].tolist():\n        A, B, s = loras[k]",
+        "the first LoRA that is present is left out",
+    ),
+    Wrong("answer_each", "a bias in any case", "base(x)", "x @ base.weight.T + base.bias", "may have no bias"),
+    Wrong(
+        "mended_merge",
+        "a default that remembers earlier calls",
+        None,
+        """def mended_merge(model, made={}):
+    merged = copy.deepcopy(model)
+    for i, step in enumerate(model.steps):
+        if step not in made:
+            made[step] = step.merged()
+        merged.steps[i] = made[step]
+    merged.head = merged.head.merged()
+    return merged
+""",
+        "earlier call",
+    ),
 ]
