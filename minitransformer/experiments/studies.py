@@ -171,7 +171,7 @@ STUDIES: dict[str, Study] = {
         "The ten methods on a real language model: what it has read, asked for in a new form; and what is new to it.",
         [
             (name, {})
-            for name in ("lora", "ia3", "prompt", "adapter", "full", "prefix", "dora", "mam", "lst", "intrinsic")
+            for name in ("lora", "ia3", "prompt", "adapter", "full", "prefix", "lst", "dora", "mam", "intrinsic")
         ],
         ("real_recall", "real_learn"),
         times=1,
