@@ -6,11 +6,11 @@
     >>> mt.save_adapter(adapted, "recall.safetensors")
     >>> model = mt.load_adapter(mt.load_base("tiny"), "recall.safetensors")
 
-The model:    GPT, GPTConfig, load_base, count_parameters
-The methods:  METHODS (all of them, by name), attach, count, merge, detach, save_adapter, load_adapter
-Using it:     train, evaluate, generate, tasks (a module)
-Real models:  real (a module: SmolLM2, any Llama, GPT-2, the files of transformers and peft)
-Your own:     verify (does a method keep every promise?)
+- The model: GPT, GPTConfig, load_base, count_parameters
+- The methods: METHODS (all of them, by name), attach, count, merge, detach, save_adapter, load_adapter
+- Using it: train, evaluate, generate, tasks (a module)
+- Real models: real (a module: SmolLM2, any Llama, GPT-2, the files of transformers and peft)
+- Your own: verify (does a method keep every promise?)
 
 Each name has its own help, as in help(mt.attach). PyTorch is imported when the first of them is used.
 """
