@@ -282,6 +282,13 @@ WRONG = [
         "    return curve",
         "the curve never falls",
     ),
+    Wrong(
+        "mended_curve",
+        "off at the last measurement",
+        "        if end < step:\n",
+        "        if end <= step:\n",
+        "",
+    ),
     Wrong("mended_curve", "zero for none", "max(means, default=None)", "max(means, default=0.0)", "that is None"),
     Wrong(
         "mended_curve",
