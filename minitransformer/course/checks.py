@@ -317,8 +317,8 @@ def _inside(thing: object) -> dict:
     if isinstance(thing, nn.Module):
         kinds = (thing._forward_hooks, thing._forward_pre_hooks, thing._backward_hooks, thing._backward_pre_hooks)
         hooks = {f" hook {key}": hook for kind in kinds for key, hook in kind.items()}
-        own = {**thing._parameters, **thing._buffers, **thing._modules, "forward": vars(thing).get("forward")}
-        own["training"] = thing.training
+        own = {**thing._parameters, **thing._buffers, **thing._modules}
+        own |= {name: part for name, part in vars(thing).items() if name in ("training", "config") or callable(part)}
         return {f".{name}": part for name, part in own.items() if part is not None} | hooks
     if isinstance(thing, dict):
         return {f"[{key!r}]": part for key, part in thing.items()}

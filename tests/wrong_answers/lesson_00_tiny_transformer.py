@@ -335,4 +335,18 @@ def mended_attention(x, w_q, w_k, w_v, w_o, n_head):
 """,
         "mend the code instead",
     ),
+    Wrong(
+        "top_k_probabilities",
+        "one row squeezed",
+        "return (kept / temperature).softmax(dim=-1)",
+        "return (kept / temperature).softmax(dim=-1).squeeze()",
+        "is of shape",
+    ),
+    Wrong(
+        "mended_attention",
+        "one row squeezed",
+        "return F.linear(mixed.transpose(1, 2).reshape(B, T, d), w_o)",
+        "return F.linear(mixed.transpose(1, 2).reshape(B, T, d).squeeze(), w_o)",
+        "is of shape",
+    ),
 ]

@@ -484,4 +484,11 @@ def mended_loss(model, tokens, answer_start):
         "was False and is True now",
     ),
     Wrong("task_vectors", "scale rounded", "scale * difference", "round(scale, 1) * difference", "numbers differ"),
+    Wrong(
+        "task_vectors",
+        "what hardly moved left out",
+        "if not torch.equal(end, start[name]):",
+        "if not torch.allclose(end, start[name], rtol=0, atol=1e-7):",
+        "leaves out ln_f.weight",
+    ),
 ]

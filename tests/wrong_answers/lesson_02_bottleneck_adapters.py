@@ -660,4 +660,18 @@ def attach_houlsby(model, bottleneck):
         "scores.softmax(dim=-1) if self.training else scores.softmax(dim=-1).round()",
         "what forward gives",
     ),
+    Wrong(
+        "adapter_fusion",
+        "one row squeezed",
+        "return (weights.unsqueeze(-1) * self.value(z)).sum(dim=-2)",
+        "return (weights.unsqueeze(-1) * self.value(z)).sum(dim=-2).squeeze()",
+        "is of shape",
+    ),
+    Wrong(
+        "join_adapters",
+        "a bias of single precision",
+        "bias = w * a.up_proj.bias + (1 - w) * b.up_proj.bias",
+        "bias = w * a.up_proj.bias.float() + (1 - w) * b.up_proj.bias.float()",
+        "nearly right",
+    ),
 ]

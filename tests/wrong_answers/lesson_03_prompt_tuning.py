@@ -410,4 +410,32 @@ def mended_loss(base, prompt, idx, targets):
 """,
         "does the work here",
     ),
+    Wrong(
+        "mended_loss",
+        "no more ignored than the text has tokens",
+        "ignored = torch.full((B, p), IGNORE)",
+        "ignored = torch.full_like(targets[:, :p], IGNORE)",
+        "your answer stops",
+    ),
+    Wrong(
+        "mended_loss",
+        "a prompt cut to the text's length",
+        "virtual.expand(B, -1, -1)",
+        "virtual[: idx.size(1)].expand(B, -1, -1)",
+        "your answer stops",
+    ),
+    Wrong(
+        "mended_loss",
+        "the base's embed replaced",
+        "    B, p = len(idx), len(prompt)\n",
+        "    B, p, embed = len(idx), len(prompt), base.embed\n    base.embed = lambda idx, start=0: embed(idx, start=p)\n",
+        "base was changed",
+    ),
+    Wrong(
+        "forward_mixed",
+        "a larger block for the base",
+        "    T = idx.size(1)\n",
+        "    import dataclasses\n\n    T = idx.size(1)\n    base.config = dataclasses.replace(base.config, block_size=1000)\n",
+        "base was changed",
+    ),
 ]

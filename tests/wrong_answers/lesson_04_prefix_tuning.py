@@ -322,4 +322,18 @@ def read_on(base, cache, idx):
         "attn_mask=torch.zeros(T, p + T, dtype=x.dtype).masked_fill(~mask, -1000.0))",
         "a token sees those behind it",
     ),
+    Wrong(
+        "read_on",
+        "one row squeezed",
+        "    return base.unembed(x), torch.stack(layers)",
+        "    return base.unembed(x).squeeze(0), torch.stack(layers)",
+        "is of shape",
+    ),
+    Wrong(
+        "mended_attend",
+        "one virtual token squeezed",
+        "prefix.unflatten(-1, (attn.n_head, -1)).transpose(0, 1)",
+        "prefix.unflatten(-1, (attn.n_head, -1)).squeeze(0).transpose(0, 1)",
+        "your answer stops",
+    ),
 ]

@@ -535,4 +535,18 @@ def mended_fold(weight, bias, l_k, l_v):
 """,
         "nearly right",
     ),
+    Wrong(
+        "forward_mixed",
+        "-1 thought to be there always",
+        '            rows = [sliders[task][f"{name}.scale"] if task >= 0 else one for task in tasks]  # B times (channels)\n',
+        '            known = sorted(set(tasks))[1:]\n            rows = [sliders[task][f"{name}.scale"] if task in known else one for task in tasks]\n',
+        "is not what task",
+    ),
+    Wrong(
+        "slider_gradient",
+        "rounded to 32 bits",
+        "return (product * h).sum(dim=(0, 1))",
+        "return (product.float() * h.float()).sum(dim=(0, 1)).to(x.dtype)",
+        "nearly right",
+    ),
 ]

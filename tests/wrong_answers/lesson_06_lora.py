@@ -416,4 +416,32 @@ WRONG = [
         "                self.base.weight.sub_(self.update().float())",
         "nearly right",
     ),
+    Wrong(
+        "switch_lora",
+        "the update of the first merge, for ever",
+        "                self.base.weight.add_(self.update())\n",
+        '                if not hasattr(self, "kept"):\n                    self.kept = self.update()\n                self.base.weight.add_(self.kept)\n',
+        "earlier merge",
+    ),
+    Wrong(
+        "switch_lora",
+        "a bias in any case",
+        "            return self.base(x)\n",
+        "            return x @ self.base.weight.T + self.base.bias\n",
+        "may have no bias",
+    ),
+    Wrong(
+        "switch_lora",
+        "one place for all layers",
+        '                self.base.weight.add_(self.update())\n            self.is_merged = True\n        ### END SOLUTION\n\n    def unmerge(self) -> None:\n        """Take the update out of the weight; nothing if it is not in there."""\n        ### BEGIN SOLUTION\n        if self.is_merged:\n            with torch.no_grad():\n                self.base.weight.sub_(self.update())\n',
+        "                SwitchableLoRA.old = self.base.weight.clone()\n                self.base.weight.add_(self.update())\n            self.is_merged = True\n\n    def unmerge(self):\n        if self.is_merged:\n            with torch.no_grad():\n                self.base.weight.copy_(SwitchableLoRA.old)\n",
+        "another layer",
+    ),
+    Wrong(
+        "lora_embedding",
+        "one row squeezed",
+        "return self.base(tokens) + self.scaling * features @ self.lora_B.T",
+        "return (self.base(tokens) + self.scaling * features @ self.lora_B.T).squeeze(0)",
+        "is of shape",
+    ),
 ]

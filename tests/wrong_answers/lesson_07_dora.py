@@ -380,4 +380,32 @@ def split(weight):
 """,
         "is a small number added to all lengths",
     ),
+    Wrong(
+        "gradients_by_hand",
+        "one input squeezed",
+        "of_weight = G.T @ x",
+        "of_weight = G.squeeze().mT @ x.squeeze()",
+        "your answer stops",
+    ),
+    Wrong(
+        "gradients_by_hand",
+        "rounded to 32 bits",
+        "of_B = scaling * of_V @ lora_A.T",
+        "of_B = (scaling * of_V.float() @ lora_A.float().T).to(x.dtype)",
+        "nearly right",
+    ),
+    Wrong(
+        "mend_dora",
+        "a bias in any case",
+        "return F.linear(x, weight, self.base.bias)",
+        "return x @ weight.T + self.base.bias",
+        "may have no bias",
+    ),
+    Wrong(
+        "mend_dora",
+        "the norm kept while it answers",
+        "        norm = V.norm(dim=1).detach()  #",
+        '        if self.training or not hasattr(self, "kept"):\n            self.kept = V.norm(dim=1).detach()\n        norm = self.kept  #',
+        "computed anew",
+    ),
 ]

@@ -402,4 +402,18 @@ WRONG = [
         "    torch.set_grad_enabled(False)\n    base = adapted.base\n",
         "leaves autograd switched off",
     ),
+    Wrong(
+        "channel_gate",
+        "one row squeezed",
+        "return g * s + (1 - g) * read",
+        "return (g * s + (1 - g) * read).squeeze(0)",
+        "is of shape",
+    ),
+    Wrong(
+        "skipping_ladder",
+        "two rungs at least",
+        "s = self.ladders[0](states[0])",
+        "s = self.ladders[0](states[0]) + 0 * self.ladders[2](states[2])",
+        "an index lies outside",
+    ),
 ]
