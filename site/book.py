@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -34,15 +35,10 @@ def write_pdf(browser: str) -> Path:
     page = folder / "book.html"  # beside its pictures and styles, as Sphinx means it to be
     page.write_text(text.replace("<details>", "<details open>"), encoding="utf-8")
     pdf = OUT / "peft-by-hand.pdf"
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-pdf-header-footer",
-        f"--print-to-pdf={pdf}",
-    ]
-    subprocess.run([*command, "--generate-pdf-document-outline", page.as_uri()], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:  # not the profile of a browser that is open
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={own}"]
+        options = ["--no-pdf-header-footer", f"--print-to-pdf={pdf}", "--generate-pdf-document-outline"]
+        subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True)
     return pdf
 
 
