@@ -102,7 +102,7 @@ def gradients_by_hand(x, G, V, magnitude, lora_A, scaling):
         "mend_dora",
         "two paths",
         "        return F.linear(x, weight, self.base.bias)",
-        "        paths = x @ self.base.weight.T + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T\n        return paths * (self.magnitude / norm) + self.base.bias",
+        "        paths = x @ self.base.weight.T + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T\n        return paths * (self.magnitude / norm) + (0 if self.base.bias is None else self.base.bias)",
     ),
     Right(
         "mend_dora",
