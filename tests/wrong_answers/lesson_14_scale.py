@@ -282,12 +282,14 @@ WRONG = [
         "    return curve",
         "the curve never falls",
     ),
+    Wrong("mended_curve", "another line", "score >= SOLVED", "score >= 0.95", "goes on with its last score"),
+    Wrong("mended_curve", "above the line", "score >= SOLVED", "score > SOLVED", "you say"),
     Wrong(
         "mended_curve",
         "off at the last measurement",
         "        if end < step:\n",
         "        if end <= step:\n",
-        "",
+        "and you say None",
     ),
     Wrong("mended_curve", "zero for none", "max(means, default=None)", "max(means, default=0.0)", "that is None"),
     Wrong(
