@@ -282,7 +282,7 @@ WRONG = [
         "    return curve",
         "the curve never falls",
     ),
-    Wrong("mended_curve", "another line", "score >= SOLVED", "score >= 0.95", "goes on with its last score"),
+    Wrong("mended_curve", "another line", "score >= SOLVED", "score >= 0.9", "goes on with its last score"),
     Wrong("mended_curve", "above the line", "score >= SOLVED", "score > SOLVED", "you say"),
     Wrong(
         "mended_curve",
