@@ -119,4 +119,49 @@ def mended_step(optimizer, A, old):
         "torch.linalg.pinv(V) @ V",
         "V.T @ torch.linalg.pinv(V.T)",
     ),
+    Right(
+        "add_up",
+        "a factor for each row, repeated",
+        None,
+        """def add_up(loras, weights):
+    total = {}
+    for name in {name for lora in loras for name in lora}:
+        those = [k for k, lora in enumerate(loras) if name in lora]
+        A, B, s = zip(*(loras[k][name] for k in those))
+        factor = (weights[those] * torch.tensor(s).to(weights)).repeat_interleave(torch.tensor([len(a) for a in A]))
+        total[name] = [torch.vstack(A).clone(), torch.hstack(B) * factor]
+    return total
+""",
+    ),
+    Right(
+        "mended_step",
+        "the directions that are free, from the rows' squares",
+        None,
+        """def mended_step(optimizer, A, old):
+    was = A.detach().clone()
+    optimizer.step()
+    squares = sum((rows.double().T @ rows.double() for rows in old), torch.zeros(A.shape[1], A.shape[1]).double())
+    sizes, axes = torch.linalg.eigh(squares)
+    free = axes[:, sizes <= 1e-10 * sizes.max()]
+    with torch.no_grad():
+        A.copy_(was + (A - was).double() @ free @ free.T)
+""",
+    ),
+    Right(
+        "mended_step",
+        "a hook of the optimizer",
+        None,
+        """def mended_step(optimizer, A, old):
+    was = A.detach().clone()
+
+    def after(*_):
+        if old:
+            V = torch.cat(old)
+            A.data.sub_((A.data - was) @ torch.linalg.pinv(V) @ V)
+
+    handle = optimizer.register_step_post_hook(after)
+    optimizer.step()
+    handle.remove()
+""",
+    ),
 ]

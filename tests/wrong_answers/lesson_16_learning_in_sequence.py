@@ -187,7 +187,7 @@ WRONG = [
         "an inverse, though rows repeat",
         "before = A.detach().clone()\noptimizer.step()\nif old:\n    V = torch.cat(old)\n    step = A.detach() - before\n"
         "    A.data = before + step - step @ V.T @ torch.linalg.inv(V @ V.T + 1e-3 * torch.eye(len(V), dtype=V.dtype)) @ V",
-        "nearly right",
+        "A after step 1 is not right",
     ),
     Wrong(
         "mended_step",
@@ -242,5 +242,73 @@ WRONG = [
         "    optimizer.step()\n",
         "    optimizer.step()\n    if not old:\n        return A\n",
         "return nothing",
+    ),
+    step(
+        "the projection of the first call, kept",
+        """before = A.detach().clone()
+optimizer.step()
+if not hasattr(A, "P"):
+    V = torch.cat([*old, A.detach()[:1] * 0])
+    A.P = torch.linalg.pinv(V) @ V
+A.data -= (A.data - before) @ A.P""",
+        "where the old rows are others",
+    ),
+    step(
+        "the start of the first call, kept",
+        """if not hasattr(optimizer, "start"):
+    optimizer.start = A.detach().clone()
+optimizer.step()
+V = torch.cat([*old, A.detach()[:1] * 0])
+A.data -= (A.data - optimizer.start) @ torch.linalg.pinv(V) @ V""",
+        "where the old rows are others",
+    ),
+    step(
+        "the momentum loses the directions, too",
+        """before = A.detach().clone()
+optimizer.step()
+V = torch.cat([*old, A.detach()[:1] * 0])
+P = torch.linalg.pinv(V) @ V
+A.data -= (A.data - before) @ P
+kept = optimizer.state[A].get("momentum_buffer")
+if kept is not None:
+    kept -= kept @ P""",
+        "where the old rows are others",
+    ),
+    step(
+        "every parameter of that width",
+        """V = torch.cat([*old, A.detach()[:1] * 0])
+weights = [w for group in optimizer.param_groups for w in group["params"] if w.shape[-1] == A.shape[-1]]
+before = [w.detach().clone() for w in weights]
+optimizer.step()
+for w, b in zip(weights, before):
+    w.data -= (w.data - b) @ torch.linalg.pinv(V) @ V""",
+        "another parameter of A's shape",
+    ),
+    step(
+        "the first parameter of the optimizer",
+        """A = optimizer.param_groups[0]["params"][0]
+V = torch.cat([*old, A.detach()[:1] * 0])
+before = A.detach().clone()
+optimizer.step()
+A.data -= (A.data - before) @ torch.linalg.pinv(V) @ V""",
+        "the old rows are not looked at",
+    ),
+    step(
+        "in 32 bits",
+        """V = torch.cat([*old, A.detach()[:1] * 0]).float()
+before = A.detach().clone()
+optimizer.step()
+A.data -= (A.data - before) @ (torch.linalg.pinv(V) @ V).to(A.dtype)""",
+        "rounded to 32 bits",
+    ),
+    step(
+        "short rows count as none",
+        """V = torch.cat([*old, A.detach()[:1] * 0])
+_, sizes, axes = torch.linalg.svd(V, full_matrices=False)
+axes = axes[sizes > 0.01]
+before = A.detach().clone()
+optimizer.step()
+A.data -= (A.data - before) @ axes.T @ axes""",
+        "the old rows are not looked at",
     ),
 ]
