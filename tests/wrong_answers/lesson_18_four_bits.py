@@ -518,4 +518,32 @@ WRONG = [
         "return codes.flatten()[:n], steps\n",
         "return 3 things",
     ),
+    Wrong(
+        "pack",
+        "in sixteen bits on the way",
+        "torch.bucketize(scaled, (table[1:] + table[:-1]) / 2)",
+        "torch.bucketize(scaled.half(), ((table[1:] + table[:-1]) / 2).half())",
+        "the tensor of codes is not right",
+    ),
+    Wrong(
+        "pack",
+        "absmax never zero",
+        "absmax = blocks.abs().amax(dim=1)",
+        "absmax = blocks.abs().amax(dim=1).clamp(min=1e-9)",
+        "absmax must be 0",
+    ),
+    Wrong(
+        "lean_lora",
+        "a copy on ctx",
+        "        return F.linear(x, unpack())\n",
+        "        ctx.W = unpack().clone()\n        return F.linear(x, ctx.W)\n",
+        "ctx holds more",
+    ),
+    Wrong(
+        "mended_scales",
+        "the mean in 32 bits",
+        "mean = absmax.mean()",
+        "mean = absmax.float().mean().to(absmax.dtype)",
+        "rounded to 32 bits",
+    ),
 ]
