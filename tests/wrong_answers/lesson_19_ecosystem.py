@@ -380,5 +380,11 @@ WRONG = [
         'found, left = globals().setdefault("found", {}), set(weights)',
         "the file has nothing for it",
     ),
-    Wrong("one_rank", "at least five", "rank = max(", "rank = max(5, *", "the rank is 5"),
+    Wrong(
+        "one_rank",
+        "at least five",
+        "rank = max(len(A) for A, _, _ in loras.values())",
+        "rank = max(5, *[len(A) for A, _, _ in loras.values()])",
+        "the rank is 5",
+    ),
 ]
