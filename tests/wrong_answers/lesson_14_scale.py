@@ -318,4 +318,52 @@ WRONG = [
         "    curve = []\n",
         "was changed",
     ),
+    Wrong(
+        "sizes_that_reach",
+        "the next larger size alone",
+        None,
+        """def sizes_that_reach(sizes, scores, finished, full, full_finished, share):
+    found = []
+    for first in (True, False):
+        end = torch.where(finished, scores, 1.0) if first else scores
+        line = share * (full if first else torch.where(full_finished, full, 1.0)).mean()
+        measured = sizes.unique().tolist()
+        good = [bool(end[sizes == n].mean() >= line) for n in measured]
+        found.append(next((n for i, n in enumerate(measured) if all(good[i:i + 2])), None))
+    return tuple(found)
+""",
+        "one beyond it does not",
+    ),
+    Wrong(
+        "sizes_that_reach",
+        "unfinished runs end at SOLVED",
+        None,
+        """def sizes_that_reach(sizes, scores, finished, full, full_finished, share):
+    found = []
+    for first in (True, False):
+        end = torch.where(finished, scores, SOLVED) if first else scores
+        line = share * (full if first else torch.where(full_finished, full, SOLVED)).mean()
+        measured = sizes.unique().tolist()
+        good = [bool(end[sizes == n].mean() >= line) for n in measured]
+        found.append(next((n for i, n in enumerate(measured) if all(good[i:])), None))
+    return tuple(found)
+""",
+        "not to SOLVED alone",
+    ),
+    Wrong(
+        "sizes_that_reach",
+        "three runs of full",
+        None,
+        """def sizes_that_reach(sizes, scores, finished, full, full_finished, share):
+    found = []
+    for first in (True, False):
+        end = torch.where(finished, scores, 1.0) if first else scores
+        line = share * (full if first else torch.where(full_finished, full, 1.0))[:3].sum() / 3
+        measured = sizes.unique().tolist()
+        good = [bool(end[sizes == n].mean() >= line) for n in measured]
+        found.append(next((n for i, n in enumerate(measured) if all(good[i:])), None))
+    return tuple(found)
+""",
+        "which endings",
+    ),
 ]
