@@ -363,6 +363,34 @@ def steps_over_numbers(points: Mapping[str, Mapping[str, tuple[int, float]]], lo
     return figure
 
 
+def score_over_numbers(panels: Mapping[str, Mapping[str, Sequence[tuple[int, Sequence[float]]]]]) -> Figure:
+    """Held-out score over trained numbers (logarithmic), a panel a budget, a line a method through its sizes, with its name.
+
+    The band goes from the worst to the best seed.
+
+    Args:
+        panels: title -> method -> its sizes, smallest first: (trained numbers, scores, one a seed).
+    """
+    figure = new_figure(5.0 * len(panels) + 0.3, 4.2)
+    for panel, (title, methods) in zip(
+        figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items(), strict=True
+    ):
+        for method, sizes in methods.items():
+            style = method_style(method)
+            numbers, scores = zip(*sizes, strict=True)
+            means = [sum(found) / len(found) for found in scores]
+            panel.plot(numbers, means, markersize=7, linewidth=1.8, **style)
+            panel.fill_between(
+                numbers, list(map(min, scores)), list(map(max, scores)), color=style["color"], alpha=0.10, linewidth=0
+            )
+        panel.axhline(0.95, color=BASE, linestyle=":", linewidth=1.5, zorder=1)
+        panel.set(title=title, xscale="log", xlabel=_("trained numbers"), ylim=(-0.04, 1.04))
+        count_axis(panel)
+        label_in_order(panel, {name: sizes[-1][0] for name, sizes in reversed(methods.items())})
+    figure.axes[0].set_ylabel(_("held-out accuracy (more is better)"))
+    return figure
+
+
 def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
     """Bits per character on the new text over those on the old one, with the method attached: down and left is better.
 
