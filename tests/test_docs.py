@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from minitransformer.checkpoints import load_base
+from minitransformer.course.claims import cell_output
 from minitransformer.course.lesson import RECORDED, read_rows
 from minitransformer.experiments.records import arm, ladder_table, over_steps, rates_at
 from minitransformer.experiments.studies import STUDIES
@@ -48,6 +49,12 @@ def test_what_full_fine_tuning_keeps_in_the_readme_is_recorded(rate, figures):
     means = [f"{statistics.mean(row[name] for row in found):.2f}" for name in ("score", "kept")]
     assert means[-len(figures) :] == list(figures)
     assert all(figure in README for figure in figures)
+
+
+@pytest.mark.parametrize(("method", "figure"), [("full", "0.07"), ("lora", "0.52")])
+def test_what_the_real_model_loses_in_the_readme_was_printed_by_the_lesson(method, figure):
+    line = re.search(rf"^ *{method} .*bits on old text", cell_output("17_real_model.ipynb#claim-real-ladder"), re.M)[0]
+    assert f"+{figure} bits" in line and figure in README
 
 
 PAGES = ["README.md", "CLAIMS.md", *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md")))]
