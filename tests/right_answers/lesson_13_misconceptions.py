@@ -125,4 +125,44 @@ RIGHT = [
         "            torch.manual_seed(3 * seed)\n"
         "            model = attach(model)",
     ),
+    Right(
+        "mended_compare",
+        "all attached first",
+        None,
+        """def mended_compare(base, methods, learn, seeds):
+    def seeded(seed, call, model):
+        torch.manual_seed(seed)
+        return call(model)
+
+    ready = {
+        (name, s): seeded(s + 1, attach, copy.deepcopy(base)) for s in seeds for name, attach in methods.items()
+    }
+    return {name: [seeded(s, learn, ready[name, s]) for s in seeds] for name in methods}
+""",
+    ),
+    Right(
+        "way_back",
+        "from layer to layer by itself",
+        None,
+        """def way_back(layers, shape):
+    size = max(weight.element_size() for weight in layers.parameters())
+    gradients = sum(weight.nbytes for weight in layers.parameters() if weight.requires_grad)
+
+    def kept(above, below, shape, here):
+        if not above:
+            return 0
+        layer, *rest = above
+        comes_in = size * math.prod(shape)
+        if isinstance(layer, nn.ReLU):
+            return below * comes_in + kept(rest, below, shape, below)
+        linear = getattr(layer, "base", layer)
+        trains = {name for name, weight in layer.named_parameters() if weight.requires_grad}
+        own = 0 if here or trains <= {"bias", "base.bias", "lora_B"} else comes_in
+        if "lora_B" in trains:
+            own += size * math.prod(shape[:-1]) * layer.lora_A.shape[0]
+        return own + kept(rest, below or bool(trains), (*shape[:-1], linear.out_features), False)
+
+    return gradients, 2 * gradients, kept(list(layers), False, tuple(shape), False)
+""",
+    ),
 ]

@@ -171,6 +171,66 @@ WRONG = [
     Wrong(
         "way_back", "the last alone", LAST, "return size * math.prod(batch) * sum(kept.values())", "return 3 numbers"
     ),
+    Wrong(
+        "way_back",
+        "eight bytes or four",
+        "size = next(layers.parameters()).element_size()",
+        "size = 8 if next(layers.parameters()).dtype == torch.float64 else 4",
+        "of this precision",
+    ),
+    Wrong("way_back", "children, each once", "enumerate(layers)", "enumerate(layers.children())", "works in each"),
+    Wrong(
+        "way_back",
+        "two ReLUs in a row as one",
+        "if below:",
+        "if below and not (i and isinstance(layers[i - 1], nn.ReLU)):",
+        "what is kept",
+    ),
+    Wrong(
+        "way_back",
+        "a base has a bias",
+        "            if layer.lora_B.requires_grad:",
+        "            biased = layer.base.bias.requires_grad\n            if biased or layer.lora_B.requires_grad:",
+        "may have no bias",
+    ),
+    Wrong(
+        "way_back",
+        "a base is frozen",
+        "below = below or any(weight.requires_grad for weight in layer.parameters())",
+        "own = layer.parameters() if layer is linear else (layer.lora_A, layer.lora_B)\n"
+        "        below = below or any(weight.requires_grad for weight in own)",
+        "what is kept",
+    ),
+    Wrong(
+        "way_back",
+        "A is forgotten below",
+        "below = below or any(weight.requires_grad for weight in layer.parameters())",
+        "below = below or any(w.requires_grad for name, w in layer.named_parameters() if name != 'lora_A')",
+        "what is kept",
+    ),
+    Wrong(
+        "way_back",
+        "the layer above a ReLU is before it",
+        "if below:",
+        "if any(weight.requires_grad for weight in layers[: i + 2].parameters()):",
+        "if nothing before it trains",
+    ),
+    Wrong("way_back", "two sizes in front at most", "math.prod(batch)", "math.prod(batch[:2])", "what is kept"),
+    compare(
+        "neighbours share their batches",
+        "torch.manual_seed(seed)\nmodel = attach(copy.deepcopy(base))\ntorch.manual_seed(seed // 2)\nscores[name].append(learn(model))",
+        "the same batches with the seeds",
+    ),
+    compare(
+        "ten seeds for all batches",
+        "torch.manual_seed(seed)\nmodel = attach(copy.deepcopy(base))\ntorch.manual_seed(seed % 10)\nscores[name].append(learn(model))",
+        "the same batches with the seeds",
+    ),
+    compare(
+        "what attach returns is left",
+        "torch.manual_seed(seed)\nmodel = copy.deepcopy(base)\nattach(model)\ntorch.manual_seed(seed)\nscores[name].append(learn(model))",
+        "another model than one that attach has returned",
+    ),
     compare(
         "the base itself",
         "torch.manual_seed(seed)\nmodel = attach(base)\ntorch.manual_seed(seed)\nscores[name].append(learn(model))",
