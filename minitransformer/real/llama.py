@@ -158,11 +158,9 @@ class LlamaAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
         start = 0 if self.memory is None else len(self.memory)
-        q = self.split_heads(self.q_proj(x))  # (B, n_head, T, h)
-        k = self.split_heads(self.k_proj(x))  # (B, n_kv_head, T, h)
+        q = rotate(self.split_heads(self.q_proj(x)), start, self.rope_base)  # (B, n_head, T, h)
+        k = rotate(self.split_heads(self.k_proj(x)), start, self.rope_base)  # (B, n_kv_head, T, h)
         v = self.split_heads(self.v_proj(x))  # (B, n_kv_head, T, h)
-        by = turns(start, x.size(1), self.head_dim, self.rope_base, like=q)  # the same for queries and keys
-        q, k = turn(q, *by), turn(k, *by)
         if self.memory is not None:
             k, v = self.memory.extend(k, v)  # (B, n_kv_head, S, h): what was read before comes first
         k = k.repeat_interleave(self.sharing, dim=1)  # (B, n_head, S, h)
