@@ -107,7 +107,7 @@ def check_unpacked(model: nn.Module, method: str) -> None:
         ValueError: one is packed; the message names it and the method.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and "weight" not in dict(module.named_parameters(recurse=False)):
+        if isinstance(module, nn.Linear) and not any(part != "bias" for part, _ in module.named_parameters()):
             raise ValueError(
                 f"{method} trains the weights themselves, and those of {name!r} are packed ({type(module).__name__}); "
                 "unpack the model first, or attach a method that trains beside it, as lora does"

@@ -57,6 +57,17 @@ def test_what_the_real_model_loses_in_the_readme_was_printed_by_the_lesson(metho
     assert f"+{figure} bits" in line and figure in README
 
 
+def test_full_fine_tuning_of_the_real_model_loses_less_than_lora_with_every_seed():
+    ends = {}
+    for method in ("full", "lora"):
+        rows = arm("real", "real_recall", method)
+        last = over_steps(rows)[-1]
+        ends[method] = {
+            row["seed"]: row["kept"] for row in rows if (row["step"], row["rate"]) == (last["step"], last["rate"])
+        }
+    assert len(ends["full"]) == 5 and all(ends["full"][seed] < ends["lora"][seed] - 0.2 for seed in range(5))
+
+
 PAGES = ["README.md", "CLAIMS.md", *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md")))]
 NOTEBOOKS = [
     str(file.relative_to(ROOT)) for name in ("notebooks", "exercises") for file in (ROOT / name).rglob("*.ipynb")

@@ -178,7 +178,7 @@ STUDIES: dict[str, Study] = {
         ("lora", "ia3", "prompt", "adapter", "full", "prefix", "lst"),
         "real_recall",
     ),
-    "real_more": real("The same with the methods that cost most.", ("dora", "mam", "intrinsic"), "real_recall"),
+    "real_more": real("The same with the other three.", ("dora", "mam", "intrinsic"), "real_recall"),
     "real_learn": real("Facts that contradict what it has read.", ("lora", "ia3", "prompt", "full"), "real_learn"),
 }
 

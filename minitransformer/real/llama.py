@@ -79,39 +79,24 @@ class RMSNorm(nn.Module):
         return self.weight * wide.to(x.dtype)
 
 
-def turns(start: int, T: int, h: int, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each pair of channels is turned at positions start, start + 1, ...: cosine and sine of the angle, (T, h / 2) each.
-
-    Pair i turns by base^(-2i / h) a token (Su et al. 2021, arXiv:2104.09864, section 3.2).
-
-    Args:
-        start: position of the first token.
-        T: tokens.
-        h: width of a head.
-        base: of the speeds.
-        like: what will be turned; its device and precision are those of the result.
-    """
-    pairs = torch.arange(0, h, 2, dtype=torch.float32, device=like.device)  # (h / 2,)
-    positions = torch.arange(start, start + T, dtype=torch.float32, device=like.device)  # (T,)
-    angles = torch.outer(positions, 1.0 / base ** (pairs / h))  # (T, h / 2)
-    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
-
-
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of channels, (B, n_head, T, h) -> the same; channel i and channel i + h / 2 are a pair, as in Hugging Face's files."""
-    one, two = x.chunk(2, dim=-1)  # (B, n_head, T, h / 2) each
-    return torch.cat([one * cos - two * sin, two * cos + one * sin], dim=-1)
-
-
 def rotate(x: Tensor, start: int, base: float) -> Tensor:
-    """Turn queries or keys by their positions: a query's product with a key then depends on how far apart they stand, not on where.
+    """Turn each pair of channels by an angle that grows with the position (Su et al. 2021, arXiv:2104.09864, section 3.2).
+
+    Channel i and channel i + h / 2 are a pair, as in Hugging Face's files; pair i turns by base^(-2i / h) a token. A query's
+    product with a key then depends on how far apart they stand, not on where.
 
     Args:
         x: queries or keys at positions start, start + 1, ..., (B, n_head, T, h).
         start: position of the first.
-        base: of the speeds; see `turns`.
+        base: of the speeds.
     """
-    return turn(x, *turns(start, *x.shape[-2:], base, like=x))
+    T, h = x.shape[-2:]
+    pairs = torch.arange(0, h, 2, device=x.device).float()  # (h / 2,)
+    positions = torch.arange(start, start + T, device=x.device).float()  # (T,)
+    angles = torch.outer(positions, 1.0 / base ** (pairs / h))  # (T, h / 2)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    one, two = x.chunk(2, dim=-1)  # (B, n_head, T, h / 2) each
+    return torch.cat([one * cos - two * sin, two * cos + one * sin], dim=-1)
 
 
 class Memory:

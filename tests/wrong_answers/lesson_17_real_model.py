@@ -132,13 +132,6 @@ WRONG = [
     ),
     Wrong(
         "forget",
-        "the course's turn",
-        TURN,
-        "moved = turn(k[:, :, keep + drop :], angles.cos(), -angles.sin())",
-        "write the turn yourself",
-    ),
-    Wrong(
-        "forget",
         "in place",
         "    k = torch.cat([k[:, :, :keep], moved], dim=2)\n",
         "    with torch.no_grad():\n        k[:, :, keep + drop :] = moved\n    k = torch.cat([k[:, :, :keep], k[:, :, keep + drop :]], dim=2)\n",
