@@ -31,7 +31,7 @@ bases, of 40 to 830 thousand parameters. *No room*: both stand at the ceiling, o
 or a run was still learning.
 
 Rows marked "computed" are decided by one rule from recorded runs, five seeds each, every method at the rate that is best for that number of steps. The other rows that
-compare scores still rest on an earlier record, three seeds at one small budget, and speak of that budget.
+compare scores speak of the seeds and the steps of the cell that they point to.
 
 {tally}
 """
