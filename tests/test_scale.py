@@ -19,6 +19,7 @@ from minitransformer.experiments.scale import (
 from minitransformer.measure import kept_for_backward
 from minitransformer.methods import METHODS
 from minitransformer.model import GPT, GPTConfig
+from minitransformer.real.llama import Llama, LlamaConfig
 from minitransformer.surgery import MATRICES, count_parameters
 
 QV = ("q_proj", "v_proj")
@@ -99,6 +100,24 @@ def test_bytes_without_memory_are_those_of_a_real_model(name):
     inputs, targets = (torch.randint(10, (3, 7)) for _ in range(2))
     real = kept_for_backward(METHODS[name].attach(base), inputs, targets)
     assert activation_bytes(attach_without_memory(METHODS[name], base.config, torch.float32), 3, 7) == real
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bytes_without_memory_are_those_of_a_real_llama_whose_keys_are_shared(name):
+    config = LlamaConfig(vocab_size=10, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=64, n_inner=80)
+    inputs, targets = (torch.randint(10, (3, 7)) for _ in range(2))
+    real = kept_for_backward(METHODS[name].attach(Llama(config)), inputs, targets)
+    assert activation_bytes(attach_without_memory(METHODS[name], config, torch.float32, kind=Llama), 3, 7) == real
+
+
+def test_keys_that_are_shared_are_kept_once():
+    """Four heads of queries, two of keys: a token keeps half the width less for its keys, and as much for its values."""
+
+    def kept(n_kv_head):
+        config = LlamaConfig(vocab_size=10, block_size=32, n_layer=1, n_head=4, n_kv_head=n_kv_head, n_embd=32)
+        return activation_bytes(attach_without_memory(METHODS["full"], config, torch.float32, kind=Llama), 3, 7)
+
+    assert kept(4) - kept(2) == 2 * 3 * 7 * 16 * 4  # 21 tokens, half of 32 channels, 4 bytes each
 
 
 def kept_by_full(config):

@@ -68,10 +68,11 @@ def fused_kernel() -> Iterator[None]:
     """Make attention call the fused kernel by its name.
 
     Asked on the meta device, PyTorch takes the unfused path, which keeps every attention weight. The fused kernel
-    keeps q, k, v, its output, and one 32-bit number for each query and head.
+    keeps q, k, v, its output, and one 32-bit number for each query and head. Keys that heads of queries share it keeps
+    once; it needs not be told that they are shared, so `enable_gqa` is not handed on.
     """
 
-    def fused(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
+    def fused(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, enable_gqa: bool = False) -> Tensor:
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, is_causal=is_causal)[0]
 
     chosen = F.scaled_dot_product_attention

@@ -91,8 +91,8 @@ def rotate(x: Tensor, start: int, base: float) -> Tensor:
         base: of the speeds.
     """
     T, h = x.shape[-2:]
-    pairs = torch.arange(0, h, 2, device=x.device).float()  # (h / 2,)
-    positions = torch.arange(start, start + T, device=x.device).float()  # (T,)
+    pairs = torch.arange(0, h, 2, dtype=torch.float, device=x.device)  # (h / 2,)
+    positions = torch.arange(start, start + T, dtype=torch.float, device=x.device)  # (T,)
     angles = torch.outer(positions, 1.0 / base ** (pairs / h))  # (T, h / 2)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     one, two = x.chunk(2, dim=-1)  # (B, n_head, T, h / 2) each
@@ -148,9 +148,13 @@ class LlamaAttention(nn.Module):
         v = self.split_heads(self.v_proj(x))  # (B, n_kv_head, T, h)
         if self.memory is not None:
             k, v = self.memory.extend(k, v)  # (B, n_kv_head, S, h): what was read before comes first
-        k = k.repeat_interleave(self.sharing, dim=1)  # (B, n_head, S, h)
-        v = v.repeat_interleave(self.sharing, dim=1)  # (B, n_head, S, h)
-        return self.o_proj(self.merge_heads(attention(q, k, v)))  # (B, T, d)
+        T, S = q.size(-2), k.size(-2)
+        if T in (1, S):  # the fused call of `attention`, which reads shared heads where they lie
+            mix = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=True)  # (B, n_head, T, h)
+        else:
+            k, v = (heads.repeat_interleave(self.sharing, dim=1) for heads in (k, v))  # (B, n_head, S, h)
+            mix = attention(q, k, v)  # (B, n_head, T, h)
+        return self.o_proj(self.merge_heads(mix))  # (B, T, d)
 
 
 class LlamaMLP(nn.Module):
