@@ -150,14 +150,9 @@ STUDIES: dict[str, Study] = {
         times=2,
     ),
     "low_rank": Study(
-        "Where numbers are few: LoRA and DoRA of rank 1 and 2 with one alpha, and (IA)^3 beside LoRA on queries and values.",
-        [
-            *sizes("lora", "rank", 1, 2, alpha=8.0),
-            *sizes("dora", "rank", 1, 2, alpha=8.0),
-            lora_on(1, "q_proj", "v_proj"),
-            ("ia3", {}),
-        ],
-        ("learn",),
+        "The fewest numbers: (IA)^3 beside LoRA of rank 1 on queries and values.",
+        [lora_on(1, "q_proj", "v_proj"), ("ia3", {})],
+        ("compose", "learn"),
         times=4,
     ),
     "prefix_lengths": Study(
@@ -172,6 +167,8 @@ STUDIES: dict[str, Study] = {
         [(name, {}) for name in TEN],
         ("code",),
         times=2,
+        only_end=True,
+        step_seconds=0.13,
     ),
     "real": real(
         "What a real language model has read, asked for in a new form: does the tiny ladder's recall carry over?",
