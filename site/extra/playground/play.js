@@ -4,8 +4,17 @@
 const $ = (id) => document.getElementById(id);
 const gpt = new GPT(DATA.base);
 const methods = Object.fromEntries(Object.entries(DATA.methods).map(([name, packed]) => [name, readMethod(packed)]));
-const COLOURS = { loss: "#b3304a", score: "#1b7f4b", ink: "#1a1a1a" };
 const text = (tokens) => tokens.map((token) => "01234567=;"[token]).join(" ");
+
+// The page's colours, by their names in play.css; a dark page has others.
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// A canvas made empty, as wide as there is room for, and no wider than this.
+function emptied(canvas, widest, heightOf) {
+  canvas.width = Math.min(widest, canvas.parentElement.clientWidth - 2);
+  canvas.height = heightOf(canvas.width);
+  return canvas.getContext("2d");
+}
 
 // ---- ask it ----------------------------------------------------------------------------------------------------------
 
@@ -96,21 +105,23 @@ function drawMap(tokens) {
   const { shares: all, T, S } = shares[$("layer").value];
   const head = Number($("head").value);
   const canvas = $("map");
-  const brush = canvas.getContext("2d");
+  const brush = emptied(canvas, 520, (width) => width);
+  const [ink, accent] = [colour("ink"), colour("accent")];
   const margin = 28;
   const cell = (canvas.width - margin) / Math.max(S, T);
-  brush.clearRect(0, 0, canvas.width, canvas.height);
   brush.font = `${Math.min(16, cell)}px sans-serif`;
   brush.textAlign = "center";
   brush.textBaseline = "middle";
   const name = (s) => (s < S - T ? "•" : "01234567=;"[tokens[s - (S - T)]]);
-  brush.fillStyle = COLOURS.ink;
+  brush.fillStyle = ink;
   for (let s = 0; s < S; s++) brush.fillText(name(s), margin + (s + 0.5) * cell, margin / 2);
   for (let t = 0; t < T; t++) {
-    brush.fillStyle = COLOURS.ink;
+    brush.globalAlpha = 1;
+    brush.fillStyle = ink;
     brush.fillText(name(t + S - T), margin / 2, margin + (t + 0.5) * cell);
+    brush.fillStyle = accent;
     for (let s = 0; s <= S - T + t; s++) {
-      brush.fillStyle = `rgba(67, 80, 196, ${all[(head * T + t) * S + s]})`;
+      brush.globalAlpha = all[(head * T + t) * S + s];
       brush.fillRect(margin + s * cell, margin + t * cell, cell - 1, cell - 1);
     }
   }
@@ -155,6 +166,7 @@ function methodChoice() {
 // ---- train one here --------------------------------------------------------------------------------------------------
 
 let training = null;
+let drawn = { losses: [], scores: [] };
 
 function start() {
   const [method, task] = [$("train-method").value, $("train-task").value];
@@ -179,7 +191,8 @@ function trainOn() {
   const last = run.scores.length ? `, right on ${(100 * run.scores.at(-1)).toFixed(0)} % of 64 held-out questions` : "";
   $("progress").textContent =
     `${numbers.toLocaleString("en")} numbers train; step ${run.losses.length}, loss ${loss.data[0].toFixed(3)} nats a symbol${last}`;
-  drawCurve(run);
+  drawn = run;
+  drawCurve();
   setTimeout(trainOn);
 }
 
@@ -197,31 +210,32 @@ function stop() {
   answer();
 }
 
-function drawCurve({ losses, scores }) {
+function drawCurve() {
+  const { losses, scores } = drawn;
   const canvas = $("curve");
-  const brush = canvas.getContext("2d");
+  const brush = emptied(canvas, 640, (width) => Math.max(200, Math.round(0.4 * width)));
+  const [ink, lossColour, scoreColour] = [colour("ink"), colour("bad"), colour("good")];
   const [left, bottom] = [40, canvas.height - 24];
   const steps = Math.max(100, losses.length);
   const x = (step) => left + (step / steps) * (canvas.width - left - 60);
-  brush.clearRect(0, 0, canvas.width, canvas.height);
   brush.font = "13px sans-serif";
-  brush.fillStyle = brush.strokeStyle = COLOURS.ink;
+  brush.fillStyle = brush.strokeStyle = ink;
   brush.strokeRect(left, 8, x(steps) - left, bottom - 8);
   brush.fillText(`${steps} steps`, x(steps) - 50, canvas.height - 6);
-  const line = (values, every, highest, colour, label) => {
+  const line = (values, every, highest, shade, label) => {
     const y = (value) => bottom - (Math.min(value, highest) / highest) * (bottom - 8);
-    brush.strokeStyle = brush.fillStyle = colour;
+    brush.strokeStyle = brush.fillStyle = shade;
     brush.lineWidth = 2;
     brush.beginPath();
     values.forEach((value, i) => brush.lineTo(x((i + 1) * every), y(value)));
     brush.stroke();
     if (values.length) brush.fillText(label, x(values.length * every) + 4, y(values.at(-1)) + 4);
   };
-  line(losses, 1, 3, COLOURS.loss, "loss");
-  line(scores, 10, 1, COLOURS.score, "score");
-  brush.fillStyle = COLOURS.loss;
+  line(losses, 1, 3, lossColour, "loss");
+  line(scores, 10, 1, scoreColour, "score");
+  brush.fillStyle = lossColour;
   brush.fillText("3", 20, 16);
-  brush.fillStyle = COLOURS.score;
+  brush.fillStyle = scoreColour;
   brush.fillText("1", 6, 16);
 }
 
@@ -259,5 +273,10 @@ $("knob").oninput = () => {
 $("examine").onclick = examine;
 $("start").onclick = start;
 $("stop").onclick = stop;
+matchMedia("(prefers-color-scheme: dark)").onchange = window.onresize = () => {
+  answer();
+  drawCurve();
+};
 showSliders();
 answer();
+drawCurve();
