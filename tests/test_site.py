@@ -84,17 +84,25 @@ def test_playground_is_there_with_its_numbers(site):
 
 # ---- for everyone: alt texts, keyboard, contrast, a phone ---------------------------------------------------------------
 
-PAGES = [
+PAGES = [  # of every kind
     "site/index.html",
     "notebooks/06_lora.html",
     "exercises/06_lora/06_lora.html",
     "docs/extend.html",
     "docs/cheat_sheet.html",
+    "docs/glossary.html",
+    "docs/commands.html",
+    "docs/teachers_plan.html",
     "site/wall.html",
     "site/mistakes.html",
+    "site/reference.html",
     "CLAIMS.html",
+    "minitransformer/recorded/README.html",
     "playground/index.html",
     "calculator/index.html",
+    "genindex.html",
+    "search.html",
+    "de/site/locales/de/index.html",
     "de/notebooks/05_ia3.html",
 ]
 each_page = pytest.mark.parametrize("address", PAGES)
@@ -176,11 +184,62 @@ def test_texts_stand_out_from_what_is_behind_them(site, page, address, dark):
     assert page.ask(FAINT) == []
 
 
+# Of each canvas: its ground, the page's, and the contrast of each colour that covers more than a few of its points.
+DRAWN = """[...document.querySelectorAll("canvas")].map((canvas) => {
+    const light = (rgb) => {
+        const [r, g, b] = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = getComputedStyle(canvas).backgroundColor;
+    const behind = light(ground.match(/\\d+/g).map(Number));
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const points = {};
+    for (let i = 0; i < data.length; i += 4)
+        if (data[i + 3] === 255) (points[data.slice(i, i + 3)] ??= []).push(i);
+    const often = Object.entries(points).filter(([, places]) => places.length > 20).map(([rgb]) => light(rgb.split(",").map(Number)));
+    const contrasts = often.map((own) => (Math.max(own, behind) + 0.05) / (Math.min(own, behind) + 0.05));
+    return [ground, getComputedStyle(document.body).backgroundColor, contrasts];
+})"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_what_the_playground_draws_stands_on_the_page_s_own_ground_and_apart_from_it(site, page, dark):
+    page.open((site / "playground" / "index.html").as_uri(), dark=dark)
+    page.ask("start(); for (let step = 0; step < 30; step++) trainOn(); stop()")
+    canvases = page.ask(DRAWN)
+    assert len(canvases) == 2
+    assert len(canvases[1][2]) >= 3  # the frame, the loss, the score
+    for ground, paper, contrasts in canvases:
+        assert ground == paper
+        assert min(contrasts) >= 3
+
+
+# What would take the text along if it scrolled sideways: the page, and the theme's column. What is wide scrolls by itself.
+SCROLLING = """[document.documentElement, document.body, ...document.querySelectorAll(".content, article")]
+    .map((element) => [element.tagName + "." + element.className, element.scrollWidth])
+    .filter(([name, width]) => width > innerWidth)"""
+
+
 @needs_chromium
 @each_page
 def test_page_fits_a_phone(site, page, address):
     page.open((site / address).as_uri(), width=390)
-    assert page.ask("document.documentElement.scrollWidth") <= 390
+    assert page.ask("innerWidth") == 390
+    assert page.ask(SCROLLING) == []
+
+
+@needs_chromium
+def test_ledger_on_a_phone_is_read_without_scrolling_sideways(site, page):
+    page.open((site / "CLAIMS.html").as_uri(), width=390)
+    claims = page.ask("[...document.querySelectorAll('tbody td')].filter((cell) => cell.checkVisibility()).map((cell) => "
+                      "[cell.getBoundingClientRect().left, cell.getBoundingClientRect().right, cell.scrollWidth - cell.clientWidth])")  # fmt: skip
+    assert len(claims) > 300
+    assert min(left for left, _, _ in claims) >= 0
+    assert max(right for _, right, _ in claims) <= 390
+    assert max(hidden for _, _, hidden in claims) <= 0
+    wide = "[...document.querySelectorAll('.table-wrapper')].filter((table) => table.scrollWidth > table.clientWidth).length"
+    assert page.ask(wide) == 0
 
 
 # What can be used on a page: links, buttons, fields, what opens. In a group of radio buttons one is enough.
