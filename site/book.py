@@ -1,5 +1,6 @@
 """The course as one PDF and one EPUB: `make book`. Sphinx writes the text, a Chromium on this machine prints it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -28,12 +29,21 @@ def write_epub() -> Path:
     return Path(shutil.copy(made, OUT / "peft-by-hand.epub"))
 
 
+def with_contents(text: str) -> str:
+    """The page with a list of its chapters in front of the first."""
+    chapters = re.findall(r'<h2>(.*?)<a class="headerlink" href="(#[^"]*)"', text)
+    lines = "".join(f'<p><a href="{target}">{title}</a></p>\n' for title, target in chapters)
+    return text.replace(
+        '<div class="toctree-wrapper', f'<nav class="chapters">\n{lines}</nav>\n<div class="toctree-wrapper', 1
+    )
+
+
 def write_pdf(browser: str) -> Path:
     """The PDF: one long page, printed, with what a reader of the site would open to see."""
     folder = sphinx("singlehtml", "-D", "html_theme=basic", "-D", "html_css_files=course.css,book.css")
     text = (folder / "site" / "book.html").read_text(encoding="utf-8")
     page = folder / "book.html"  # beside its pictures and styles, as Sphinx means it to be
-    page.write_text(text.replace("<details>", "<details open>"), encoding="utf-8")
+    page.write_text(with_contents(text).replace("<details>", "<details open>"), encoding="utf-8")
     pdf = OUT / "peft-by-hand.pdf"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:  # not the profile of a browser that is open
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={own}"]

@@ -1,11 +1,14 @@
 """How the site is built: `make site`. It reads the lessons as they are stored, and no page asks for anything elsewhere."""
 
 import json
+import posixpath
+import re
 import sys
 from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.builders.epub3 import Epub3Builder
 
 import minitransformer
 from minitransformer.course.claims import read_claims, wall
@@ -20,7 +23,7 @@ from translations import LANGUAGES, add_ways, lead_to_english, translated  # noq
 
 project = "PEFT by hand"
 author = "the authors of PEFT by hand"
-copyright = "MIT license"
+copyright = "the authors of PEFT by hand, under the MIT license"
 version = release = minitransformer.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -42,11 +45,15 @@ if tags.has("book"):  # noqa: F821 - Sphinx puts it here (see book.py)
 gettext_compact = False  # a catalogue a lesson
 locale_dirs = ["site/locales"]
 html_extra_path = ["extra"]  # the playground, which is a page of its own
+html_title = "PEFT by hand"
 for translation in filter(tags.has, LANGUAGES):  # noqa: F821 - a site of its own in that language, of the lessons that have a catalogue
     language = translation
     root_doc = f"site/locales/{language}/index"
     include_patterns = [f"{root_doc}.md", *(f"{name}.ipynb" for name in translated(language))]
     html_extra_path = []
+    if language == "de":
+        html_title = "PEFT von Hand"
+        nb_code_prompt_show, nb_code_prompt_hide = "Code dieser Zelle zeigen", "Code dieser Zelle verbergen"
 suppress_warnings = [
     "myst.xref_missing"
 ]  # a link to a file of code is text here; tests/test_docs.py follows every link
@@ -55,9 +62,9 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # a default as it is written, not the function's address
 
 html_theme = "furo"
-html_title = "PEFT by hand"
 html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_math_renderer = "mathml"
@@ -66,17 +73,42 @@ html_copy_source = False
 
 
 epub_show_urls = "no"
+epub_use_index = False
+epub_tocscope = "includehidden"  # as collected once, by Epub below
 epub_css_files = ["book.css"]
 epub_exclude_files = [
     f"{folder}/{name}" for folder in ("playground", "calculator") for name in ("index.html", "data.js")
 ]
 
 
+def side_by_side(formula: str) -> list[str]:
+    """The formulas that stand in one line with wide space between them: where there is no room, each has a line of its own."""
+    pieces = [piece.strip() for piece in formula.replace(r"\qquad\qquad", r"\qquad").split(r"\qquad")]
+    pairs = [(r"\{", r"\}"), (r"\\left\b", r"\\right\b"), (r"\\begin\b", r"\\end\b")]
+    whole = all(len(re.findall(a, piece)) == len(re.findall(b, piece)) for a, b in pairs for piece in pieces)
+    return pieces if whole else [formula]
+
+
 def write_formula(writer, node: nodes.Element) -> None:
     """Write a formula as MathML, which browsers draw themselves: nothing is fetched, and no script runs."""
-    block = isinstance(node, nodes.math_block)
-    writer.body.append(convert(node.astext(), display="block" if block else "inline"))
+    if isinstance(node, nodes.math_block):
+        pieces = "".join(convert(piece, display="block") for piece in side_by_side(node.astext()))
+        writer.body.append(f'<div class="formulas">{pieces}</div>')
+    else:
+        writer.body.append(convert(node.astext(), display="inline"))
     raise nodes.SkipNode
+
+
+class Epub(Epub3Builder):
+    """An EPUB whose contents lead from the top of the archive, where they lie, and not from the folder of the first page."""
+
+    def get_toc(self) -> None:
+        """Collect the contents."""
+        super().get_toc()
+        folder = posixpath.dirname(root_doc)
+        for item in self.refnodes:
+            start = "" if item["refuri"].startswith(f"{folder}/") else folder
+            item["refuri"] = posixpath.normpath(posixpath.join(start, item["refuri"]))
 
 
 def close_tags(cells: list[dict]) -> None:
@@ -112,6 +144,7 @@ def write_generated(app) -> None:
 
 def setup(app) -> None:
     """Tell Sphinx of these."""
+    app.add_builder(Epub, override=True)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", write_generated)
     app.connect("source-read", drop_directives)
