@@ -26,7 +26,8 @@ def planted(mistake: dict) -> str:
     if "exercise" in mistake:
         lesson = mistake["exercise"][0]
         places.append(f"the check of [exercise {lesson[:2]}](../exercises/{lesson}/{lesson}.ipynb) names it")
-    return "; ".join(places)
+    sentence = "; ".join(places)
+    return sentence[0].upper() + sentence[1:]
 
 
 def page_of_mistakes(groups: list[dict]) -> str:

@@ -21,6 +21,10 @@ LOCALES = ROOT / "site" / "locales"
 DRAWINGS = ROOT / "minitransformer" / "course"
 HEADER = "# Give each msgstr its translation; take out the line `#, fuzzy` above one that you have brought up to date."
 LANGUAGES = {"de": "Auf Deutsch"}  # each a folder in site/locales -> what a link to it says, in that language
+NOTES = {  # what a translated page says of its pictures, which are those that the lesson stores
+    "de": "In den Bildern stehen hier englische Wörter; führst du die Lektion mit "
+    "<code>MINITRANSFORMER_LANGUAGE=de</code> aus, zeichnet sie deutsche.",
+}
 
 
 def catalogue(language: str, name: str) -> Path:
@@ -35,9 +39,13 @@ def translated(language: str) -> list[str]:
 
 
 def ways(name: str, language: str) -> str:
-    """Links from a lesson's page in one language to the same page in the others, as HTML; "" if there is no other."""
+    """Links from a lesson's page in one language to the same page in the others, as HTML; "" if there is no other.
+
+    A translated page says there, too, that its pictures are not.
+    """
     if language != "en":  # these pages lie in a folder of their own, the language's
-        return f'<p><a href="../../{name}.html" hreflang="en" lang="en">In English</a></p>'
+        way = f'<a href="../../{name}.html" hreflang="en" lang="en">In English</a>'
+        return f"<p>{way} · {NOTES[language]}</p>"
     found = [code for code in LANGUAGES if catalogue(code, name).exists()]
     links = [f'<a href="../{code}/{name}.html" hreflang="{code}" lang="{code}">{LANGUAGES[code]}</a>' for code in found]
     return f"<p>{' · '.join(links)}</p>" if links else ""
