@@ -44,7 +44,7 @@ if tags.has("book"):  # noqa: F821 - Sphinx puts it here (see book.py)
     exclude_patterns = []
 gettext_compact = False  # a catalogue a lesson
 locale_dirs = ["site/locales"]
-html_extra_path = ["extra"]  # the playground, which is a page of its own
+html_extra_path = [] if tags.has("book") else ["extra"]  # noqa: F821 - playground and calculator, pages of their own
 html_title = "PEFT by hand"
 for translation in filter(tags.has, LANGUAGES):  # noqa: F821 - a site of its own in that language, of the lessons that have a catalogue
     language = translation
@@ -76,9 +76,6 @@ epub_show_urls = "no"
 epub_use_index = False
 epub_tocscope = "includehidden"  # as collected once, by Epub below
 epub_css_files = ["book.css"]
-epub_exclude_files = [
-    f"{folder}/{name}" for folder in ("playground", "calculator") for name in ("index.html", "data.js")
-]
 
 
 def side_by_side(formula: str) -> list[str]:
@@ -109,6 +106,12 @@ class Epub(Epub3Builder):
         for item in self.refnodes:
             start = "" if item["refuri"].startswith(f"{folder}/") else folder
             item["refuri"] = posixpath.normpath(posixpath.join(start, item["refuri"]))
+
+
+def leave_out_style(app, pagename: str, templatename: str, context: dict, doctree: nodes.document) -> None:
+    """Let an EPUB's pages ask for no style of MyST-NB's, which is written only after the EPUB is packed."""
+    if app.builder.name == "epub":
+        context["css_files"] = [file for file in context["css_files"] if "mystnb" not in str(file)]
 
 
 def close_tags(cells: list[dict]) -> None:
@@ -149,3 +152,4 @@ def setup(app) -> None:
     app.connect("builder-inited", write_generated)
     app.connect("source-read", drop_directives)
     app.connect("doctree-read", lead_to_english)
+    app.connect("html-page-context", leave_out_style)

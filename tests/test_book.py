@@ -45,9 +45,8 @@ def test_its_chapters_are_listed_in_front_of_the_first_and_lead_to_them():
 def test_contents_and_reading_order_of_the_epub_are_its_files(monkeypatch, tmp_path):
     monkeypatch.setattr(book, "OUT", tmp_path)
     with zipfile.ZipFile(book.write_epub()) as epub:
-        files = {
-            name: epub.read(name).decode() for name in epub.namelist() if name.endswith((".xhtml", ".opf", ".ncx"))
-        }
+        packed = epub.namelist()
+        files = {name: epub.read(name).decode() for name in packed if name.endswith((".xhtml", ".opf", ".ncx"))}
     for text in files.values():
         ElementTree.fromstring(text)  # a strict reader takes it
     package = files["content.opf"]
@@ -62,7 +61,8 @@ def test_contents_and_reading_order_of_the_epub_are_its_files(monkeypatch, tmp_p
         assert set(lessons) <= set(listed) <= set(files)
     for name in lessons:
         inside = re.findall(r'<a [^>]*href="([^"#:]+)["#]', files[name])
-        assert [link for link in inside if posixpath.normpath(f"notebooks/{link}") not in files] == []
+        inside += re.findall(r'<link [^>]*href="([^"]+)', files[name])
+        assert [link for link in inside if posixpath.normpath(f"notebooks/{link}") not in packed] == []
 
 
 def test_every_lesson_is_in_it():
