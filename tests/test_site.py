@@ -260,6 +260,46 @@ def test_everything_that_can_be_used_is_reached_by_the_keyboard(site, page, addr
     assert number > 10
 
 
+# Where the keyboard is: the width of what frames it, and whether that frame can be told from the page (contrast of 3).
+FRAMED = """(() => {
+    const light = (colour) => {
+        const channels = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255);
+        const [r, g, b] = channels.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const { outlineStyle, outlineWidth, outlineColor } = getComputedStyle(document.activeElement);
+    const [a, b] = [light(outlineColor), light(getComputedStyle(document.body).backgroundColor)].sort((x, y) => x - y);
+    return [outlineStyle, parseFloat(outlineWidth), (b + 0.05) / (a + 0.05), document.activeElement.tagName];
+})()"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("address", ["playground/index.html", "calculator/index.html"])
+def test_where_the_keyboard_is_can_be_seen(site, page, address, dark):
+    page.open((site / address).as_uri(), dark=dark)
+    for _ in range(page.ask(f"{USABLE}.length")):
+        page.press("Tab", 9)
+        style, width, contrast, name = page.ask(FRAMED)
+        assert name != "BODY"
+        assert style != "none"
+        assert width >= 2
+        assert contrast >= 3
+
+
+@needs_chromium
+def test_the_keyboard_stays_on_what_was_used(site, page):
+    page.open((site / "playground" / "index.html").as_uri())
+    page.ask("document.querySelectorAll('#rows select')[1].focus()")
+    page.press("ArrowDown", 40)
+    page.press("ArrowDown", 40)
+    assert page.ask("[...document.querySelectorAll('#rows select')].indexOf(document.activeElement)") == 1
+    page.ask("void (document.getElementById('start').focus(), start())")
+    assert page.ask("document.activeElement.id") == "stop"
+    page.ask("stop()")
+    assert page.ask("document.activeElement.id") == "start"
+
+
 @needs_chromium
 @pytest.mark.parametrize("address", ["playground/index.html", "calculator/index.html"])
 def test_every_field_has_a_label(site, page, address):

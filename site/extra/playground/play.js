@@ -139,6 +139,7 @@ function answerBatch() {
   const rows = batch.filter((row) => !row.method || methods[row.method]);
   const asked = rows.map((row) => [...row.question, EQUALS]);
   const { answers } = gpt.generate(asked, LENGTH, rows.map((row) => methods[row.method] || null));
+  const used = [...$("rows").querySelectorAll("select")].indexOf(document.activeElement);
   $("rows").replaceChildren(
     ...rows.map((row, i) => {
       const line = document.createElement("tr");
@@ -154,6 +155,7 @@ function answerBatch() {
       return line;
     }),
   );
+  if (used >= 0) $("rows").querySelectorAll("select")[used].focus();
 }
 
 function methodChoice() {
@@ -165,6 +167,14 @@ function methodChoice() {
 
 // ---- train one here --------------------------------------------------------------------------------------------------
 
+// Of two buttons one can be pressed; the keyboard goes with it.
+function swap(from, to) {
+  const here = document.activeElement === $(from);
+  $(to).disabled = false;
+  if (here) $(to).focus();
+  $(from).disabled = true;
+}
+
 let training = null;
 let drawn = { losses: [], scores: [] };
 
@@ -172,8 +182,7 @@ function start() {
   const [method, task] = [$("train-method").value, $("train-task").value];
   const fresh = startMethod(gpt, method);
   training = { fresh, task, adam: new Adam(Object.values(fresh.weights), Number($("rate").value)), losses: [], scores: [] };
-  $("start").disabled = true;
-  $("stop").disabled = false;
+  swap("start", "stop");
   setTimeout(trainOn);
 }
 
@@ -199,8 +208,7 @@ function trainOn() {
 function stop() {
   const { fresh, task } = training;
   training = null;
-  $("start").disabled = false;
-  $("stop").disabled = true;
+  swap("stop", "start");
   const name = `${fresh.method} ${task} (yours)`;
   if (!methods[name]) $("method").add(new Option(name));
   Object.values(fresh.weights).forEach((tensor) => (tensor.trains = false));
