@@ -451,3 +451,20 @@ def test_weights_in_nf4_are_those_of_bitsandbytes():
     layer = linear(256, 64)
     theirs, state = functional.quantize_4bit(layer.weight, blocksize=64, quant_type="nf4")
     assert_close(NF4Linear(layer, double=False).weight, functional.dequantize_4bit(theirs, state), atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_scales_in_eight_bits_cost_and_err_as_those_of_bitsandbytes():
+    """Its eight bits are another format than ours, so the errors are not the same to the bit. The bytes are."""
+    from bitsandbytes import functional
+
+    layer = linear(576, 1536, bias=False)  # as in SmolLM2
+    ours = NF4Linear(layer, double=True)
+    theirs, state = functional.quantize_4bit(layer.weight, blocksize=64, quant_type="nf4", compress_statistics=True)
+    kept = (theirs, state.absmax, state.state2.absmax, state.offset)
+    assert bytes_kept(ours) == sum(tensor.nbytes for tensor in kept)
+
+    def error(weight):
+        return (weight - layer.weight).square().mean().sqrt()
+
+    assert_close(error(ours.weight), error(functional.dequantize_4bit(theirs, state)), rtol=0.02, atol=0)
