@@ -142,7 +142,7 @@ def test_every_file_of_the_package_is_installed(installed):
 def test_recorded_results_and_helpers_of_the_lessons_work_without_the_notebooks_packages(python):
     code = "import sys\nsys.modules['IPython'] = None\n"
     code += "from minitransformer.course import checks, claims, diagrams, exercises, inside, lesson, plots\n"
-    code += "print(sum(row['method'] == 'lora' for row in lesson.read_rows(lesson.RECORDED)))\n"
+    code += "print(sum(row['method'] == 'lora' for row in lesson.read_rows(lesson.RECORDED / 'learning_rates.csv')))\n"
     code += "from minitransformer.experiments import compare, runs, scale, serving, studies, variants"
     assert succeeds(python("-c", code)) == "3\n"
 

@@ -115,7 +115,7 @@ def test_command_writes_every_way_of_every_seed(short, tmp_path, capsys):
             assert file.readline().strip() == columns
             assert list(csv.reader(file))
     written = [read_rows(tmp_path / f"{name}.csv") for name in ("continual", "routing")]
-    recorded = [read_rows(RECORDED.with_name(f"{name}.csv")) for name in ("continual", "routing")]
+    recorded = [read_rows(RECORDED / f"{name}.csv") for name in ("continual", "routing")]
     for ours, theirs, columns in zip(written, recorded, (("stage", "way", "task"), ("way", "task")), strict=True):
         points = sorted(tuple(row[column] for column in columns) for row in ours)
         for seed in range(3):

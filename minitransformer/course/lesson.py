@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from minitransformer.checkpoints import load_base
+from minitransformer.experiments.records import RECORDED
 from minitransformer.experiments.scale import SEVEN_BILLION  # noqa: F401 (lessons ask here)
 from minitransformer.method import Method
 from minitransformer.tasks import Task
@@ -16,8 +17,6 @@ from minitransformer.train import History, log_spaced, train
 
 if TYPE_CHECKING:
     from IPython.display import Code
-
-RECORDED = Path(__file__).parents[1] / "recorded" / "compare.csv"
 
 
 def fine_tune(
@@ -57,7 +56,7 @@ def recorded_sweep(name: str, every_rate: bool = False) -> list[dict]:
         name: of the sweep.
         every_rate: all rates that were tried; otherwise, of each point, the one with the best mean score.
     """
-    rows = read_rows(RECORDED.parent / f"{name}.csv")
+    rows = read_rows(RECORDED / f"{name}.csv")
     if every_rate:
         return rows
     best: dict[tuple, dict] = {}
