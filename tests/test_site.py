@@ -215,6 +215,15 @@ def test_what_the_playground_draws_stands_on_the_page_s_own_ground_and_apart_fro
         assert min(contrasts) >= 3
 
 
+@needs_chromium
+@pytest.mark.parametrize("lesson", ["00_tiny_transformer", "05_ia3", "08_ladder_side_tuning", "09_mam_adapter"])
+def test_formulas_side_by_side_are_not_cut_off(site, page, lesson):
+    page.open((site / "notebooks" / f"{lesson}.html").as_uri(), width=1280)
+    cut = "formulas.filter((formula) => formula.scrollWidth > formula.clientWidth + 1).map((formula) => formula.textContent)"
+    assert page.ask(f"(formulas = [...document.querySelectorAll('math[display=block]')], {cut})") == []
+    assert page.ask("formulas.length") > 1
+
+
 # What would take the text along if it scrolled sideways: the page, and the theme's column. What is wide scrolls by itself.
 SCROLLING = """[document.documentElement, document.body, ...document.querySelectorAll(".content, article")]
     .map((element) => [element.tagName + "." + element.className, element.scrollWidth])
