@@ -144,7 +144,7 @@ def test_recorded_results_and_helpers_of_the_lessons_work_without_the_notebooks_
     code += "from minitransformer.course import checks, claims, diagrams, exercises, inside, lesson, plots\n"
     code += "print(sum(row['method'] == 'lora' for row in lesson.read_rows(lesson.RECORDED / 'learning_rates.csv')))\n"
     code += "from minitransformer.experiments import compare, runs, scale, serving, studies, variants"
-    assert succeeds(python("-c", code)) == "3\n"
+    assert succeeds(python("-c", code)) == "12\n"
 
 
 def test_console_script_is_the_command_line(python, installed):
