@@ -391,32 +391,29 @@ def score_over_numbers(panels: Mapping[str, Mapping[str, Sequence[tuple[int, Seq
     return figure
 
 
-def bits_over_bits(rows: Sequence[Mapping]) -> Figure:
-    """Bits per character on the new text over those on the old one, with the method attached: down and left is better.
+def gained_over_lost(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+    """Bits per character gained on a new text over those lost on the old one, a curve a method: up and left is better.
 
     Args:
-        rows: what `compare` returns for a text.
+        curves: method -> points (rate, bits gained, bits lost with the method attached), joined in the order of their
+            rates. The one that gains most is large.
     """
-    figure = new_figure(7.2, 4.2)
+    figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
-    axes.plot(rows[0]["kept_base"], rows[0]["score_base"], "o", color=BASE, markersize=8)
+    axes.plot(0, 0, "o", color=BASE, markersize=8)
+    axes.annotate(_("base"), (0, 0), (8, 0), textcoords="offset points", color=BASE, va="center")
+    for method, points in curves.items():
+        style = method_style(method)
+        _rates, gained, lost = zip(*sorted(points), strict=True)
+        axes.plot(lost, gained, linewidth=1.2, markersize=4, **style)
+        most = gained.index(max(gained))
+        axes.plot(lost[most], gained[most], linestyle="", markersize=10, label=_(NAMES[method]), **style)
+    figure.legend(loc="outside right center", frameon=False, fontsize=11)
     axes.annotate(
-        _("base"), (rows[0]["kept_base"], rows[0]["score_base"]), (8, 0), textcoords="offset points", color=BASE
-    )
-    for row in rows:
-        style = method_style(row["method"])
-        low, high = row["score"] - row["score_min"], row["score_max"] - row["score"]
-        bars = {"yerr": [[low], [high]], "linestyle": "", "markersize": 8, "capsize": 3}
-        axes.errorbar(row["kept"], row["score"], **bars, **style)
-        place, name = (row["kept"], row["score"]), _(NAMES.get(row["method"], row["method"]))
-        close = any(0 < other["kept"] - place[0] < 0.04 and abs(other["score"] - place[1]) < 0.05 for other in rows)
-        side = {"xytext": (-8, 4), "ha": "right"} if close else {"xytext": (8, 4)}  # not into the next one's name
-        axes.annotate(name, place, textcoords="offset points", color=style["color"], **side)
-    axes.annotate(
-        _("better"), (0.02, 0.04), (0.13, 0.17), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
+        _("better"), (0.03, 0.96), (0.13, 0.84), xycoords="axes fraction", textcoords="axes fraction", color=BASE,
         ha="center", arrowprops={"arrowstyle": "->", "color": BASE},
     )  # fmt: skip
-    axes.set(xlabel=_("documentation, attached (bits per character)"), ylabel=_("code (bits per character)"))
+    axes.set(xlabel=_("bits per character lost on documentation"), ylabel=_("bits per character gained on code"))
     axes.margins(x=0.12, y=0.1)
     return figure
 

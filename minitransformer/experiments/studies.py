@@ -139,6 +139,8 @@ STUDIES: dict[str, Study] = {
             *sizes("lora", "rank", 1, 2, 8, alpha=8.0),
             *sizes("dora", "rank", 1, 2, 8, alpha=8.0),
             *sizes("lst", "reduction_factor", 2, 8),
+            *sizes("mam", "bottleneck", 4, 64),
+            *sizes("intrinsic", "dimension", 100, 300),
         ],
         ("compose",),
         times=2,
