@@ -153,5 +153,5 @@ def test_first_cell_in_colab_installs_the_course_alone_and_leaves_the_machines_t
 
 
 def test_first_cell_would_replace_torch_if_the_package_asked_for_another(colab, tmp_path):
-    found = would_install(colab, tmp_path, lambda text: text.replace('["torch",', '["torch>=2.13",'))
+    found = would_install(colab, tmp_path, lambda text: text.replace('["torch>=2.5",', '["torch>=2.13",'))
     assert sorted(found) == ["minitransformer", "torch"]

@@ -69,7 +69,7 @@ def fused_kernel() -> Iterator[None]:
 
     Asked on the meta device, PyTorch takes the unfused path, which keeps every attention weight. The fused kernel
     keeps q, k, v, its output, and one 32-bit number for each query and head. Keys that heads of queries share it keeps
-    once; it needs not be told that they are shared, so `enable_gqa` is not handed on.
+    once; it need not be told that they are shared, so `enable_gqa` is not handed on.
     """
 
     def fused(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, enable_gqa: bool = False) -> Tensor:
