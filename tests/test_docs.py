@@ -113,6 +113,8 @@ def test_every_recorded_file_is_listed_with_its_command():
     page = (RECORDED / "README.md").read_text(encoding="utf-8")
     for file in RECORDED.rglob("*.csv"):
         assert f"`{file.relative_to(RECORDED).as_posix()}`" in page
+    named = re.findall(r"`([a-z_/]+\.(?:csv|json|png))`", page)
+    assert [name for name in named if not (RECORDED / name).exists()] == []
     there = [name for name in STUDIES if (RECORDED / f"{name}.csv").exists()]
     assert [name for name in there if f"sweep {name} --out" not in page] == []
 
